@@ -1,0 +1,90 @@
+//! What runs the work: the trait every executor implements, and what an attempt is given.
+//!
+//! An executor says what came of an attempt; what is made of that is decided in [`crate::lifecycle`]. It need
+//! not time itself, catch its panics or watch the drain: the TaskActor wraps every run alike.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::spool::{BlobName, Blobs, Spool};
+use crate::task::{EndpointName, Input, Outcome, TaskId};
+
+pub mod conformance;
+pub mod handler;
+#[cfg(feature = "http")]
+pub mod http;
+
+/// Runs the attempts of one endpoint.
+pub trait Executor: Send + Sync + 'static {
+    /// Runs one attempt, on a thread pool made for work. The future may be dropped at any await: when the
+    /// endpoint's timeout is over, or when the node drains and the grace time is.
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Outcome>;
+}
+
+/// One run of a task.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub task: TaskId,
+    pub endpoint: EndpointName,
+    /// Counted from 1, through crashes and put-backs.
+    pub number: u32,
+    pub input: Input,
+    /// Fires when the attempt should stop: at a drain's end, or when its time is over.
+    pub cancellation: CancellationToken,
+    pub progress: Progress,
+    pub outputs: Outputs,
+}
+
+/// Where an attempt puts an output whose size it does not know yet.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    blobs: Blobs,
+    name: BlobName,
+    limit: u64,
+}
+
+impl Outputs {
+    pub fn new(blobs: Blobs, name: BlobName, limit: u64) -> Self {
+        Self { blobs, name, limit }
+    }
+
+    /// The most bytes an output may have.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Begins an output; a large one goes to disk as it comes. One at a time an attempt.
+    pub fn spool(&self) -> Spool {
+        self.blobs.spool(self.name, self.limit)
+    }
+}
+
+/// Tells how far an attempt has come.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(f32) + Send + Sync>);
+
+impl Progress {
+    pub fn new(report: impl Fn(f32) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(report))
+    }
+
+    /// For attempts that nobody watches.
+    pub fn unwatched() -> Self {
+        Self::new(|_| ())
+    }
+
+    /// Reports the done part of the whole, from 0 to 1; what is outside is brought inside. Cheap, and may be
+    /// called from any thread as often as is convenient: what is too often is not passed on.
+    pub fn report(&self, fraction: f32) {
+        (self.0)(if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) });
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
+}

@@ -1,0 +1,286 @@
+//! What keeps the tasks: the promises every store makes, as two traits.
+//!
+//! Two traits because two actors use it: the Supervisor gets the [`Queue`] and cannot settle, the Registry gets
+//! the [`Ledger`] and cannot claim. Each promise in the doc comments below is pinned by a case in
+//! `conformance`, which runs against every store.
+//!
+//! Callers just call: a store groups all calls that wait into one transaction and one sync. A store owns
+//! *now*, by the clock it was opened with. It never decides what becomes of a task ([`crate::lifecycle`]
+//! does); it applies the decision by compare-and-set on state and fence.
+//!
+//! **Leases** are held by nodes, not by tasks: a node renews one lease for all it holds, so that a million
+//! waiting tasks cost one write a heartbeat. A task held by a node whose lease lapsed can be reclaimed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::lifecycle::{Retention, Verdict};
+use crate::measure::Histogram;
+use crate::spool::Blobs;
+use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId, Timestamp};
+
+pub mod conformance;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod memory;
+
+/// An answer of a store. It comes although nobody waits for it: dropping the future takes nothing back.
+pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
+
+/// The store could not do what was asked. Nothing was changed, unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk, or the quota on it, is full. Worth trying again when there is room.
+    #[error("no room to write: {0}")]
+    Full(String),
+    /// Reading or writing failed.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A node's right to run a task. The fence grows with every claim of the task and never shrinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    pub task: TaskId,
+    pub fence: u32,
+}
+
+/// Where a new task waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this node: it is claimed in the same step as it is recorded. For a task that is due at once.
+    Here,
+    /// In the queue, until some node claims it.
+    Queue,
+}
+
+/// What `enqueue` and `resubmit` answer.
+#[derive(Clone, Debug)]
+pub struct Enqueued {
+    pub task: Task,
+    /// The lease, where the place was [`Place::Here`] and the task is new.
+    pub lease: Option<Lease>,
+    /// Whether the idempotency key was known; `task` is then the first task of that key.
+    pub known: bool,
+}
+
+/// A wish to run a finished task's input once more, as a new task.
+#[derive(Clone, Debug)]
+pub struct Resubmit {
+    pub of: TaskId,
+    /// The endpoint the task must belong to.
+    pub endpoint: EndpointName,
+    /// The id of the new task.
+    pub id: TaskId,
+    pub place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub enum Resubmitted {
+    Enqueued(Enqueued),
+    /// The task has not finished yet.
+    Unfinished(State),
+    /// There is no such task on that endpoint.
+    Unknown,
+}
+
+/// How many more tasks of an endpoint this node would take.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub endpoint: EndpointName,
+    pub max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    pub task: Task,
+    pub lease: Lease,
+}
+
+/// What `claim` answers.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// In the order they should start.
+    pub tasks: Vec<Claimed>,
+    /// When the next task of the endpoints asked for will be due, if any waits for its time.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What `cancel` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Canceled {
+    /// It is canceled now, or was before.
+    Canceled(Task),
+    /// A node holds it: only that node can say whether it has started.
+    Held(State),
+    /// It has completed or failed.
+    Finished(State),
+    /// There is no such task on that endpoint.
+    Unknown,
+}
+
+/// How long finished tasks are kept and how many crashes a task may see.
+#[derive(Clone, Debug)]
+pub struct ReclaimPolicy {
+    pub crash_budget: u32,
+    pub retention: Arc<Retention>,
+}
+
+/// What `reclaim` did.
+#[derive(Clone, Debug, Default)]
+pub struct Reclaims {
+    /// How many tasks wait again that had not started.
+    pub waiting: u64,
+    /// Those whose attempt died with its node, and which wait again.
+    pub crashed: Vec<Task>,
+    /// Those whose crash budget is spent: failed as `lost`.
+    pub lost: Vec<Task>,
+}
+
+impl Reclaims {
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0 && self.crashed.is_empty() && self.lost.is_empty()
+    }
+}
+
+/// Whether a start must be on disk before the attempt may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartDurability {
+    /// It may ride with a later commit: a crash before that leaves the task pending. Answered at once.
+    Lazy,
+    /// Answered when it is durable.
+    Durable,
+}
+
+/// What `start` and `settle` answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Recorded; the task as it is now.
+    Recorded(Task),
+    /// Another claim of the task came in between, or it was settled before: the report is refused.
+    FenceLost,
+}
+
+/// The run a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub attempt: u32,
+    pub started_at: Timestamp,
+}
+
+/// A report on a leased task.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub lease: Lease,
+    /// `None` when it never ran.
+    pub run: Option<Run>,
+    pub verdict: Verdict,
+    /// How long the finished task is kept.
+    pub keep: Duration,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    pub endpoint: Option<EndpointName>,
+    pub state: Option<State>,
+    /// The last id of the page before; `None` for the first page.
+    pub after: Option<TaskId>,
+    pub limit: usize,
+}
+
+/// How many tasks of an endpoint are in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub endpoint: EndpointName,
+    pub state: State,
+    pub tasks: u64,
+}
+
+/// A task that was deleted with all its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    pub id: TaskId,
+    pub endpoint: EndpointName,
+    pub state: State,
+}
+
+/// What the Supervisor does with the store.
+pub trait Queue: Send + Sync + 'static {
+    /// Records tasks, all or none; when it answers, they survive a crash. A task whose idempotency key is
+    /// known to its endpoint is not recorded again: its first task is returned.
+    fn enqueue(&self, tasks: Vec<(NewTask, Place)>) -> Answer<Vec<Enqueued>>;
+
+    /// Records a new task with the stored input, headers and priority of a finished one.
+    fn resubmit(&self, wish: Resubmit) -> Answer<Resubmitted>;
+
+    /// Takes due tasks that nobody holds: of each endpoint the most urgent first, then the longest due, then
+    /// the oldest; at most as many as wanted. Never hands one task to two claims. Each gets a higher fence.
+    fn claim(&self, wanted: Vec<Wanted>) -> Answer<Claims>;
+
+    /// Extends this node's lease on all it holds.
+    fn renew(&self) -> Answer<()>;
+
+    /// Settles as canceled a pending task that nobody holds; `keep` as in [`Settlement`].
+    fn cancel(&self, task: TaskId, endpoint: EndpointName, keep: Duration) -> Answer<Canceled>;
+
+    /// Decides about up to `max` tasks held by nodes whose lease has lapsed, by [`crate::lifecycle::reclaim`].
+    /// Answers empty when there is none left.
+    fn reclaim(&self, max: usize, policy: ReclaimPolicy) -> Answer<Reclaims>;
+
+    /// How many pending tasks wait, by endpoint, held or not.
+    fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>>;
+}
+
+/// What the Registry does with the store.
+pub trait Ledger: Send + Sync + 'static {
+    /// Records that an attempt starts, if the lease's fence still holds.
+    fn start(&self, lease: Lease, run: Run, durability: StartDurability) -> Answer<Settled>;
+
+    /// Records a verdict once, if the lease's fence still holds; durable when it answers. A task that
+    /// waits again is held by nobody.
+    fn settle(&self, settlement: Settlement) -> Answer<Settled>;
+
+    fn get(&self, task: TaskId) -> Answer<Option<Task>>;
+
+    /// The stored input of a task; `None` for an unknown one.
+    fn input(&self, task: TaskId) -> Answer<Option<Input>>;
+
+    /// The stored output of a finished task; `None` where there is none.
+    fn output(&self, task: TaskId) -> Answer<Option<Output>>;
+
+    /// A page of tasks, newest id first, stable while tasks arrive.
+    fn list(&self, query: ListQuery) -> Answer<Vec<Task>>;
+
+    /// How many tasks there are, by endpoint and state; combinations with none may be left out.
+    fn counts(&self) -> Answer<Vec<Count>>;
+
+    /// Deletes up to `max` finished tasks whose time to be kept is over, with their inputs and outputs.
+    fn prune(&self, max: usize) -> Answer<Vec<Pruned>>;
+}
+
+/// How a store works, for the metrics.
+#[derive(Clone, Debug)]
+pub struct StoreStats {
+    /// Seconds a commit took, sync included.
+    pub commit_seconds: Histogram,
+    /// How many calls shared a commit.
+    pub commit_calls: Histogram,
+}
+
+/// A whole store, as a system is given it.
+pub trait Store: Queue + Ledger {
+    /// Where this store's large bodies go.
+    fn blobs(&self) -> Blobs;
+
+    fn stats(&self) -> StoreStats;
+
+    /// Writes what is still waiting and gives up what the node holds; every later call answers
+    /// [`StoreError::Closed`]. A store that is dropped without it is closed all the same.
+    fn close(&self) -> Answer<()>;
+}

@@ -1,0 +1,502 @@
+//! What a task is: its id, its endpoint, what came in, what came out, how it stands.
+//!
+//! Plain data. Nothing here waits, writes or asks the time.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::body::Body;
+
+/// An instant, in whole microseconds of UTC.
+pub type Timestamp = DateTime<Utc>;
+
+/// Names one submission: a UUID of version 7 (RFC 9562), so that ids sort by the time they were made.
+///
+/// Shown as 32 lower-case hex digits; read with or without hyphens and in either case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(Uuid);
+
+impl TaskId {
+    /// A new id, greater than every id this process made before.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// When the id was made, to the millisecond; `None` for an id that is not a UUID of version 7.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(self.0.as_simple(), f)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not an id of a task.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a task id: 32 hex digits are expected, with or without hyphens")]
+pub struct NotATaskId;
+
+impl FromStr for TaskId {
+    type Err = NotATaskId;
+
+    /// Takes 32 hex digits, bare or with the four hyphens of a UUID. The braces and the `urn:` that the
+    /// UUID library would also read are refused: they are not ids of ours.
+    fn from_str(text: &str) -> Result<Self, NotATaskId> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if !plain {
+            return Err(NotATaskId);
+        }
+        Uuid::try_parse(text).map(Self).map_err(|_| NotATaskId)
+    }
+}
+
+/// The name of a task endpoint: what stands in the URL, in the log and in the metrics.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointName(Arc<str>);
+
+/// Why a text cannot name an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{0}\" cannot name an endpoint: a letter or _ first, then letters, digits, _ or -, at most {max} in all",
+    max = EndpointName::LENGTH_MAX
+)]
+pub struct BadEndpointName(pub String);
+
+impl EndpointName {
+    /// The most characters a name may have.
+    pub const LENGTH_MAX: usize = 64;
+
+    /// Takes a name that needs no escaping in a URL and that clients can make an attribute of.
+    pub fn new(name: &str) -> Result<Self, BadEndpointName> {
+        let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        let goes_on_well = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
+        if starts_well && goes_on_well && name.len() <= Self::LENGTH_MAX {
+            Ok(Self(Arc::from(name)))
+        } else {
+            Err(BadEndpointName(name.to_owned()))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EndpointName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for EndpointName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::borrow::Borrow<str> for EndpointName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How a task stands. The five words are BentoML's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Not started: it waits for a slot, or for the time it is due.
+    Pending,
+    /// An attempt runs.
+    InProgress,
+    /// It ended with an output.
+    Completed,
+    /// It ended with a failure.
+    Failed,
+    /// It was canceled before it started.
+    Canceled,
+}
+
+impl State {
+    pub const ALL: [State; 5] = [State::Pending, State::InProgress, State::Completed, State::Failed, State::Canceled];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::InProgress => "in_progress",
+            State::Completed => "completed",
+            State::Failed => "failed",
+            State::Canceled => "canceled",
+        }
+    }
+
+    /// Whether the task has ended: a finished task never changes until it is pruned.
+    pub fn is_finished(self) -> bool {
+        match self {
+            State::Pending | State::InProgress => false,
+            State::Completed | State::Failed | State::Canceled => true,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The headers kept with an input or an output: names in lower case, in the order they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    pub const CONTENT_TYPE: &'static str = "content-type";
+
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The usual case: a content type and nothing else.
+    pub fn of_type(content_type: &str) -> Self {
+        let mut headers = Self::new();
+        headers.add(Self::CONTENT_TYPE, content_type);
+        headers
+    }
+
+    /// Adds a header; a second one of the same name stands beside the first.
+    pub fn add(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_ascii_lowercase(), value.to_owned()));
+    }
+
+    /// The first value of a header, whose name is given in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    pub fn content_type(&self) -> Option<&str> {
+        self.get(Self::CONTENT_TYPE)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Roughly what they take in memory, for budgets.
+    pub fn weight(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.len() + size_of::<(String, String)>()).sum()
+    }
+}
+
+/// What a client sent: a few headers and the bytes, as they came.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    pub headers: Headers,
+    pub body: Body,
+}
+
+impl Input {
+    pub fn new(content_type: &str, body: impl Into<Body>) -> Self {
+        Self { headers: Headers::of_type(content_type), body: body.into() }
+    }
+
+    /// A value as JSON.
+    ///
+    /// # Errors
+    /// Those of `serde_json`: a map with keys that are not text, or the value's own.
+    pub fn json(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
+        Ok(Self::new("application/json", serde_json::to_vec(value)?))
+    }
+}
+
+/// What an executor gave back, in the form a client will get it: an HTTP status, headers, bytes.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// 200 to 299 for a result, 400 or more for the body of a failure.
+    pub status: u16,
+    pub headers: Headers,
+    pub body: Body,
+}
+
+impl Output {
+    /// A result with status 200.
+    pub fn new(content_type: &str, body: impl Into<Body>) -> Self {
+        Self { status: 200, headers: Headers::of_type(content_type), body: body.into() }
+    }
+
+    /// A value as JSON, with status 200.
+    ///
+    /// # Errors
+    /// Those of `serde_json`: a map with keys that are not text, or the value's own.
+    pub fn json(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
+        Ok(Self::new("application/json", serde_json::to_vec(value)?))
+    }
+
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Roughly what it takes in memory, for budgets.
+    pub fn weight(&self) -> usize {
+        self.headers.weight() + self.body.weight()
+    }
+}
+
+/// What kind of failure ended an attempt: a closed list that clients and alerts can rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureCode {
+    /// The executor's own code said so.
+    Failed,
+    /// The input is not what the endpoint takes.
+    BadInput,
+    /// The run took longer than the endpoint's `timeout`.
+    Timeout,
+    /// The executor's code panicked.
+    Panic,
+    /// Each attempt ended with the process that ran it, until the crash budget was spent.
+    Lost,
+    /// The upstream could not be reached, or hung up before it answered.
+    Unreachable,
+    /// The upstream answered 400 to 499.
+    Upstream4xx,
+    /// The upstream answered 500 or more.
+    Upstream5xx,
+    /// The upstream's answer was cut, could not be decoded, or was a redirect.
+    BadOutput,
+    /// The output was over the limit.
+    TooLarge,
+}
+
+impl FailureCode {
+    pub const ALL: [FailureCode; 10] = [
+        FailureCode::Failed,
+        FailureCode::BadInput,
+        FailureCode::Timeout,
+        FailureCode::Panic,
+        FailureCode::Lost,
+        FailureCode::Unreachable,
+        FailureCode::Upstream4xx,
+        FailureCode::Upstream5xx,
+        FailureCode::BadOutput,
+        FailureCode::TooLarge,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureCode::Failed => "failed",
+            FailureCode::BadInput => "bad_input",
+            FailureCode::Timeout => "timeout",
+            FailureCode::Panic => "panic",
+            FailureCode::Lost => "lost",
+            FailureCode::Unreachable => "unreachable",
+            FailureCode::Upstream4xx => "upstream_4xx",
+            FailureCode::Upstream5xx => "upstream_5xx",
+            FailureCode::BadOutput => "bad_output",
+            FailureCode::TooLarge => "too_large",
+        }
+    }
+
+    /// The code a word stands for; `None` for a word that is not one of ours.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == word)
+    }
+}
+
+impl fmt::Display for FailureCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a task failed: data on the task, not an error of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub code: FailureCode,
+    /// One line for a person, at most [`Failure::MESSAGE_MAX`] bytes.
+    pub message: String,
+}
+
+impl Failure {
+    /// The most bytes of a message; what is over is cut.
+    pub const MESSAGE_MAX: usize = 1024;
+
+    /// Keeps the message on one line and within its bound.
+    pub fn new(code: FailureCode, message: impl AsRef<str>) -> Self {
+        let mut message: String = message.as_ref().trim().replace(['\r', '\n'], " ");
+        if message.len() > Self::MESSAGE_MAX {
+            let cut = message.floor_char_boundary(Self::MESSAGE_MAX - '…'.len_utf8());
+            message.truncate(cut);
+            message.push('…');
+        }
+        Self { code, message }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// What an executor says of one attempt.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Done(Output),
+    /// The failure, and where the executor has one, the answer to replay to the client (status 400 or more).
+    Failed(Failure, Option<Output>),
+    /// It stopped because its cancellation token fired.
+    Canceled,
+}
+
+impl Outcome {
+    pub fn failed(code: FailureCode, message: impl AsRef<str>) -> Self {
+        Outcome::Failed(Failure::new(code, message), None)
+    }
+}
+
+/// How urgent a task is: 0 is served first. Within one priority the longest due goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u8);
+
+impl Default for Priority {
+    fn default() -> Self {
+        Priority(5)
+    }
+}
+
+/// A submission, before it is recorded.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    pub id: TaskId,
+    pub endpoint: EndpointName,
+    pub input: Input,
+    pub priority: Priority,
+    /// How long the task waits before it is due; zero for at once.
+    pub delay: Duration,
+    /// Two submissions to one endpoint with the same key are one task, as long as that task is stored.
+    pub idempotency_key: Option<String>,
+}
+
+impl NewTask {
+    /// A submission with a fresh id and the defaults of everything else.
+    pub fn new(endpoint: EndpointName, input: Input) -> Self {
+        Self {
+            id: TaskId::generate(),
+            endpoint,
+            input,
+            priority: Priority::default(),
+            delay: Duration::ZERO,
+            idempotency_key: None,
+        }
+    }
+}
+
+/// All that is known of a task, less its input and its output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    pub endpoint: EndpointName,
+    pub state: State,
+    pub priority: Priority,
+    /// The number of the latest attempt, counted from 1; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts ended with the process that ran them.
+    pub crashes: u32,
+    pub submitted_at: Timestamp,
+    /// When it may start.
+    pub due_at: Timestamp,
+    /// When the latest attempt started.
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// When a finished task will be pruned.
+    pub expires_at: Option<Timestamp>,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+    pub failure: Option<Box<Failure>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_in_every_common_spelling_and_shown_in_one() {
+        let shown = "0192f0c4a7b87c3e9d1f2a3b4c5d6e7f";
+        let spellings = [shown, "0192F0C4A7B87C3E9D1F2A3B4C5D6E7F", "0192f0c4-a7b8-7c3e-9d1f-2a3b4c5d6e7f"];
+        for spelling in spellings {
+            assert_eq!(spelling.parse::<TaskId>().unwrap().to_string(), shown, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_id_is_refused() {
+        let strangers = [
+            "",
+            "x",
+            "{0192f0c4-a7b8-7c3e-9d1f-2a3b4c5d6e7f}",
+            "urn:uuid:0192f0c4-a7b8-7c3e-9d1f-2a3b4c5d6e7f",
+            "0192f0c4a7b87c3e9d1f2a3b4c5d6e7",
+            "0192f0c4a7b87c3e9d1f2a3b4c5d6e7f0",
+            "0192f0c4a7b87c3e9d1f2a3b4c5d6e7\0",
+            "٠192f0c4a7b87c3e9d1f2a3b4c5d6e7f",
+        ];
+        for stranger in strangers {
+            assert_eq!(stranger.parse::<TaskId>(), Err(NotATaskId), "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn ids_sort_in_the_order_they_were_made() {
+        let ids: Vec<TaskId> = (0..10_000).map(|_| TaskId::generate()).collect();
+        assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn an_endpoint_name_needs_no_escaping() {
+        for good in ["summarize", "_x", "a-b_c9", &"n".repeat(EndpointName::LENGTH_MAX)] {
+            assert!(EndpointName::new(good).is_ok(), "{good}");
+        }
+        let long = "n".repeat(EndpointName::LENGTH_MAX + 1);
+        for bad in ["", "9lives", "-x", "a/b", "a b", "é", "a.b", "a%2f", &long] {
+            assert!(EndpointName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_failure_message_stays_on_one_line_and_within_its_bound() {
+        let failure = Failure::new(FailureCode::Failed, format!("a\r\nb{}", "é".repeat(2000)));
+        assert!(failure.message.starts_with("a  bé") && failure.message.ends_with('…'));
+        assert!(failure.message.len() <= Failure::MESSAGE_MAX);
+    }
+
+    #[test]
+    fn every_failure_code_is_found_by_its_word() {
+        for code in FailureCode::ALL {
+            assert_eq!(FailureCode::from_word(code.as_str()), Some(code));
+        }
+    }
+}
