@@ -220,7 +220,10 @@ fn not_kept(error: &SpoolError) -> Outcome {
         SpoolError::TooLarge { limit } => {
             Outcome::failed(FailureCode::TooLarge, format!("the output is larger than the limit of {limit} bytes"))
         }
-        SpoolError::Write { .. } => Outcome::failed(FailureCode::Failed, format!("the output was lost: {error}")),
+        // The path is left out: failures are shown to clients.
+        SpoolError::Write { source, .. } => {
+            Outcome::failed(FailureCode::Failed, format!("the output could not be written to disk: {source}"))
+        }
     }
 }
 
