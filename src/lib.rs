@@ -2,5 +2,7 @@
 //!
 //! No rule about tasks lives here; those are in `ekiben_actors`. This package reads the settings, sets up the log,
 //! opens the store, starts the actors and answers HTTP.
+//!
+//! - [`config`]: settings, from four layers to one typed tree.
 
 pub mod config;
