@@ -4,5 +4,7 @@
 //! opens the store, starts the actors and answers HTTP.
 //!
 //! - [`config`]: settings, from four layers to one typed tree.
+//! - [`telemetry`]: where log lines go.
 
 pub mod config;
+pub mod telemetry;
