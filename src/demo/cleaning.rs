@@ -185,7 +185,7 @@ mod tests {
     fn any_byte_of_the_header_may_be_anything_and_the_file_is_cleaned_or_refused() {
         let recording = recording();
         for at in 0..44 {
-            for byte in [0, 1, 2, 24, 127, 255] {
+            for byte in [0, 1, 24, 255] {
                 let mut file = recording.clone();
                 file[at] = byte;
                 if let Ok(cleaned) = cleaned(&file, 500) {

@@ -7,11 +7,17 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
+use super::wav::{RATE_MAX, RATE_MIN};
+
+/// The longest recording made.
+pub const LENGTH_MAX: Duration = Duration::from_secs(60);
+
 /// What the recording is like.
 #[derive(Clone, Debug)]
 pub struct SampleOptions {
+    /// At most [`LENGTH_MAX`]; what is more is cut.
     pub length: Duration,
-    /// In hertz.
+    /// In hertz, brought within what `denoise` takes.
     pub rate: u32,
     /// How much louder the voice is than the hiss, in decibels.
     pub voice_over_noise: f64,
@@ -26,9 +32,17 @@ impl Default for SampleOptions {
     }
 }
 
+impl SampleOptions {
+    fn within_bounds(&self) -> Self {
+        let (length, rate) = (self.length.min(LENGTH_MAX), self.rate.clamp(RATE_MIN, RATE_MAX));
+        Self { length, rate, ..self.clone() }
+    }
+}
+
 /// The voice with hiss, as a WAV of one channel and 16 bits.
 pub fn noisy_wav(options: &SampleOptions) -> Vec<u8> {
-    let mut samples = voice(options);
+    let options = options.within_bounds();
+    let mut samples = voice(&options);
     let mut noise = Noise(options.seed);
     let loudness = VOICE_LOUDNESS / 10_f64.powf(options.voice_over_noise / 20.0);
     for sample in &mut samples {
@@ -39,7 +53,8 @@ pub fn noisy_wav(options: &SampleOptions) -> Vec<u8> {
 
 /// The voice alone, sample by sample the one in [`noisy_wav`].
 pub fn clean_wav(options: &SampleOptions) -> Vec<u8> {
-    wav(&voice(options), options.rate)
+    let options = options.within_bounds();
+    wav(&voice(&options), options.rate)
 }
 
 /// The mean (quadratic) level of the voice where it is loud, as a part of full scale.
@@ -102,11 +117,12 @@ fn syllable(time: f64) -> Option<Syllable> {
     if into_phrase > PHRASE {
         return None;
     }
-    let count = time * SYLLABLES;
-    let swell = (TAU / 2.0 * (into_phrase * SYLLABLES).fract()).sin();
+    let syllables = into_phrase * SYLLABLES;
+    let swell = (TAU / 2.0 * syllables.fract()).sin();
     // A phrase that stops within a syllable fades: a click is not speech.
     let fade = ((PHRASE - into_phrase) / 0.05).min(1.0);
-    let vowel = &VOWELS[count as usize % VOWELS.len()];
+    let phrase = (time / (PHRASE + PAUSE)) as usize;
+    let vowel = &VOWELS[(phrase + syllables as usize) % VOWELS.len()];
     Some(Syllable { loudness: fade * (0.1 + 0.9 * swell.sqrt()), vowel })
 }
 
@@ -193,6 +209,15 @@ mod tests {
             let reader = hound::WavReader::new(&wav[..]).unwrap();
             assert_eq!((reader.spec().sample_rate, reader.spec().channels, reader.duration()), (8_000, 1, 4_000));
         }
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_brought_inside() {
+        let endless = SampleOptions { length: Duration::MAX, rate: 0, ..SampleOptions::default() };
+        let frames = LENGTH_MAX.as_secs() as usize * RATE_MIN as usize;
+        assert_eq!(clean_wav(&endless).len(), 44 + 2 * frames);
+        let fast = SampleOptions { length: Duration::from_millis(1), rate: u32::MAX, ..SampleOptions::default() };
+        assert_eq!(noisy_wav(&fast).len(), 44 + 2 * RATE_MAX as usize / 1000);
     }
 
     #[test]
