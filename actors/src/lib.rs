@@ -9,6 +9,7 @@ pub mod journal;
 pub mod lifecycle;
 pub mod limits;
 pub mod measure;
+pub mod prelude;
 pub mod registry;
 pub mod spool;
 pub mod store;
