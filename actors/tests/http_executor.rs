@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{ServiceConfig, get, post, to};
+use actix_web::web::{Bytes, ServiceConfig, get, post, to};
 use actix_web::{HttpRequest, HttpResponse};
 use ekiben_actors::body::Body;
 use ekiben_actors::executor::http::{Http, HttpOptions};
@@ -72,9 +72,9 @@ fn host(url: &str) -> &str {
     url.strip_prefix("http://").unwrap()
 }
 
-/// A server that shows the headers of every request, and who sent it.
+/// A server that reads every request to its end and shows its headers, and who sent it.
 fn mirror() -> Upstream {
-    async fn show(request: HttpRequest) -> HttpResponse {
+    async fn show(request: HttpRequest, _: Bytes) -> HttpResponse {
         let headers = request.headers().iter();
         let mut shown: Value = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         shown["peer"] = request.peer_addr().unwrap().to_string().into();

@@ -72,7 +72,7 @@ pub enum HttpError {
     BadMethod(String),
     #[error("the header \"{name}\" of an answer cannot be kept: {reason}")]
     BadKeepHeader { name: String, reason: &'static str },
-    #[error("https cannot be used: {0}")]
+    #[error("https cannot be used: {0}; the machine needs certificate authorities, e.g. the package ca-certificates")]
     Tls(#[from] rustls::Error),
     #[error("the HTTP client could not be set up: {0}")]
     Client(String),
