@@ -4,3 +4,4 @@
 //! opens the store, starts the actors and answers HTTP.
 
 pub mod config;
+pub mod metrics;

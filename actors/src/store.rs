@@ -24,6 +24,7 @@ use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId, Tim
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod faulty;
 pub mod memory;
 
 /// An answer of a store. It comes although nobody waits for it: dropping the future takes nothing back.

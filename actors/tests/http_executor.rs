@@ -1,7 +1,8 @@
 //! What the http executor promises beyond what every executor does: what it sends, keeps, and makes of bad answers.
 
+#![cfg(feature = "http")]
+
 use std::net::TcpListener;
-use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, ServiceConfig, get, post, to};
@@ -296,18 +297,20 @@ async fn an_upstream_that_is_not_there_is_unreachable() {
     assert!(message.starts_with("nowhere.invalid could not be reached: "), "{message}");
 }
 
+#[cfg(feature = "https")]
 #[tokio::test]
 async fn an_upstream_that_is_too_slow_to_connect_is_unreachable() {
     // It accepts connections, as the kernel does that for it, but never says its part of the TLS handshake.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let connect_timeout = Duration::from_millis(50);
+    let connect_timeout = std::time::Duration::from_millis(50);
     let http = Http::new(HttpOptions { connect_timeout, ..HttpOptions::new(format!("https://{address}")) }).unwrap();
     let outcome = http.run(attempt(Input::default())).await;
     let message = format!("{address} could not be reached: no connection within 50ms");
     assert_eq!(explained(outcome), (FailureCode::Unreachable, 503, message));
 }
 
+#[cfg(feature = "https")]
 #[tokio::test]
 async fn https_is_not_spoken_with_one_who_does_not_speak_it() {
     let upstream = mirror();
