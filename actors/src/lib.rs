@@ -1,5 +1,6 @@
 //! The actor system of Ekiben: a durable task queue to embed in an actix application.
 
+mod alarm;
 pub mod body;
 pub mod clock;
 pub mod endpoint;
@@ -15,3 +16,4 @@ pub mod supervisor;
 pub mod system;
 pub mod task;
 pub mod task_actor;
+mod turns;

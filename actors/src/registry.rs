@@ -12,14 +12,15 @@ use actix::{
 };
 use tokio::sync::oneshot;
 
+use crate::alarm::Sentinel;
 use crate::journal;
 use crate::lifecycle::Verdict;
 use crate::measure::{Histogram, TASK_SECONDS};
 use crate::store::{
     Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
 };
-use crate::system::{Sentinel, breathe};
 use crate::task::{EndpointName, FailureCode, Output, State, Task, TaskId, Timestamp};
+use crate::turns::Turns;
 
 mod recent;
 
@@ -151,7 +152,7 @@ pub struct RegistryActor {
     sweep_interval: Duration,
     sweeping: bool,
     dismissed: bool,
-    turns: u32,
+    turns: Turns,
     _sentinel: Sentinel,
 }
 
@@ -166,7 +167,7 @@ impl RegistryActor {
             sweep_interval,
             sweeping: false,
             dismissed: false,
-            turns: 0,
+            turns: Turns::default(),
             _sentinel: sentinel,
         }
     }
@@ -258,7 +259,7 @@ impl Handler<Admitted> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, Admitted(task): Admitted, ctx: &mut Self::Context) {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         self.live.insert(task.id, task);
     }
 }
@@ -267,7 +268,7 @@ impl Handler<AttemptStarted> for RegistryActor {
     type Result = Response<Result<Started, StoreError>>;
 
     fn handle(&mut self, started: AttemptStarted, ctx: &mut Self::Context) -> Self::Result {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         self.note_start(started.lease.task, started.run);
         Response::fut(self.ledger.start(started.lease, started.run, started.durability))
     }
@@ -287,7 +288,7 @@ impl Handler<Settle> for RegistryActor {
     type Result = ResponseFuture<Result<Settled, StoreError>>;
 
     fn handle(&mut self, Settle(settlement): Settle, ctx: &mut Self::Context) -> Self::Result {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         let lease = settlement.lease;
         let output = match &settlement.verdict {
             Verdict::Completed(output) => Some(output.clone()),
@@ -319,7 +320,7 @@ impl Handler<Noted> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, Noted { task, output }: Noted, ctx: &mut Self::Context) {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         self.note_settled(task, output);
     }
 }
@@ -358,7 +359,7 @@ impl Handler<Status> for RegistryActor {
     type Result = Response<Result<Option<Task>, StoreError>>;
 
     fn handle(&mut self, Status { task, endpoint }: Status, ctx: &mut Self::Context) -> Self::Result {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         if let Some(task) = self.at_hand(task) {
             return Response::reply(Ok((task.endpoint == endpoint).then(|| task.clone())));
         }
@@ -371,7 +372,7 @@ impl Handler<Fetch> for RegistryActor {
     type Result = Response<Result<Option<(Task, Option<Output>)>, StoreError>>;
 
     fn handle(&mut self, Fetch { task, endpoint }: Fetch, ctx: &mut Self::Context) -> Self::Result {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         if let Some(task) = self.live.get(&task) {
             return Response::reply(Ok((task.endpoint == endpoint).then(|| (task.clone(), None))));
         }

@@ -14,6 +14,7 @@ use actix::{
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::Sentinel;
 use crate::clock::Clock;
 use crate::journal;
 use crate::lifecycle::Retention;
@@ -23,9 +24,9 @@ use crate::store::{
     Canceled, Claimed, Claims, Enqueued, Lease, Place, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
     StoreError, Wanted,
 };
-use crate::system::{Sentinel, breathe};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, State, Task, TaskId, Timestamp};
-use crate::task_actor::{Crew, Ending, Interrupt, Interrupted, Start, TaskActor};
+use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Start, TaskActor};
+use crate::turns::Turns;
 
 mod line;
 
@@ -148,15 +149,7 @@ pub struct LineMeasures {
     pub refused: u64,
 }
 
-// ---- events, from TaskActors and from the store's answers ----
-
-/// A TaskActor's life is over.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Ended {
-    pub task: TaskId,
-    pub ending: Ending,
-}
+// ---- events, from the store's answers ----
 
 /// The store has answered a submission.
 #[derive(Message)]
@@ -204,7 +197,7 @@ pub struct Supervisor {
     drain: Option<Draining>,
     /// Fires when a drain's grace time is over; every crew holds it.
     out_of_patience: CancellationToken,
-    turns: u32,
+    turns: Turns,
     _sentinel: Sentinel,
 }
 
@@ -258,7 +251,7 @@ impl Supervisor {
             reclaiming: false,
             drain: None,
             out_of_patience: parts.out_of_patience,
-            turns: 0,
+            turns: Turns::default(),
             _sentinel: parts.sentinel,
         }
     }
@@ -562,7 +555,7 @@ impl Handler<Submit> for Supervisor {
     type Result = ResponseFuture<Result<Task, SubmitError>>;
 
     fn handle(&mut self, Submit(task): Submit, ctx: &mut Self::Context) -> Self::Result {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         let line = match self.admit(&task.endpoint) {
             Ok(line) => line,
             Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
@@ -596,7 +589,7 @@ impl Handler<Submitted> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, submitted: Submitted, ctx: &mut Self::Context) {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         self.note_submitted(submitted, ctx);
     }
 }
@@ -694,7 +687,7 @@ impl Handler<Ended> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
-        breathe(&mut self.turns, ctx);
+        self.turns.count(ctx);
         self.note_ended(ended, ctx);
     }
 }

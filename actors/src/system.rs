@@ -5,14 +5,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
+use actix::{Actor, Addr, Arbiter, AsyncContext};
 use tokio::runtime;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::Alarm;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Endpoint;
 use crate::lifecycle::Retention;
@@ -23,9 +22,6 @@ use crate::store::{Ledger, Store, StoreError, StoreStats};
 use crate::supervisor::{Drain, Drained, Parts, Submit, SubmitError, Supervisor};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
-
-/// How many messages an actor takes before it lets its timers and neighbours have a turn.
-const TURNS: u32 = 64;
 
 /// Threads for blocking work beyond one a slot, for reading and writing large bodies.
 const SPARE_BLOCKING_THREADS: usize = 32;
@@ -179,7 +175,7 @@ impl Builder {
                     stop_grace: self.limits.stop_grace,
                     progress_interval: self.limits.progress_interval,
                     drain: out_of_patience.clone(),
-                    supervisor: ctx.address(),
+                    ended: ctx.address().recipient(),
                     registry: registry.clone(),
                     ledger: self.store.clone(),
                     blobs: self.store.blobs(),
@@ -278,61 +274,5 @@ impl System {
     /// store has all, and a restart resumes.
     pub fn failure(&self) -> impl Future<Output = &'static str> + use<> {
         self.owned.alarm.sounded()
-    }
-}
-
-/// Tells when an actor is dropped that should not have been.
-struct Alarm {
-    disarmed: Arc<AtomicBool>,
-    sound: Arc<watch::Sender<Option<&'static str>>>,
-}
-
-impl Alarm {
-    fn new() -> Self {
-        Self { disarmed: Arc::default(), sound: Arc::new(watch::channel(None).0) }
-    }
-
-    fn sentinel(&self, actor: &'static str) -> Sentinel {
-        Sentinel { actor, disarmed: self.disarmed.clone(), sound: self.sound.clone() }
-    }
-
-    fn disarm(&self) {
-        self.disarmed.store(true, Ordering::Release);
-    }
-
-    fn sounded(&self) -> impl Future<Output = &'static str> + use<> {
-        let mut listener = self.sound.subscribe();
-        async move {
-            match listener.wait_for(Option::is_some).await {
-                Ok(actor) => actor.expect("it was waited for"),
-                // Nobody is left who could fail.
-                Err(_) => std::future::pending().await,
-            }
-        }
-    }
-}
-
-/// Lives in an actor and sounds the alarm when it dies with it.
-pub(crate) struct Sentinel {
-    actor: &'static str,
-    disarmed: Arc<AtomicBool>,
-    sound: Arc<watch::Sender<Option<&'static str>>>,
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        if !self.disarmed.load(Ordering::Acquire) {
-            self.sound.send_replace(Some(self.actor));
-        }
-    }
-}
-
-/// Counts a message, and after some lets timers and neighbours on the thread have a turn: under a flood an
-/// actor never yields by itself.
-pub(crate) fn breathe<A: Actor<Context = Context<A>>>(turns: &mut u32, ctx: &mut Context<A>) {
-    *turns += 1;
-    if *turns >= TURNS {
-        *turns = 0;
-        ctx.wait(actix::fut::wrap_future(tokio::task::yield_now()));
     }
 }

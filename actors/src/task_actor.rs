@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, AtomicResponse, Context, Handler, Message, WrapFuture,
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, AtomicResponse, Context, Handler, Message, Recipient,
+    WrapFuture,
 };
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,6 @@ use crate::lifecycle::{Verdict, verdict};
 use crate::registry::{AttemptStarted, Progressed, RegistryActor, Settle};
 use crate::spool::{BlobName, Blobs};
 use crate::store::{Lease, Ledger, Run, Settled, Settlement, StartDurability, Started, StoreError};
-use crate::supervisor::{Ended, Supervisor};
 use crate::task::{EndpointName, Failure, FailureCode, Input, TaskId};
 
 /// How long to wait before a settlement that the store could not write is tried again.
@@ -46,6 +46,25 @@ pub enum Interrupted {
     Started,
 }
 
+/// A TaskActor's life is over; sent to the Supervisor whatever happened.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ended {
+    pub task: TaskId,
+    pub ending: Ending,
+}
+
+/// How a TaskActor's life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Settled, or lost to another claim: the task needs this node no more.
+    Settled,
+    /// It waits in the store again.
+    PutBack,
+    /// It ended without a verdict in the store: by a bug, or because the store was closed before it could write.
+    Unsettled,
+}
+
 /// What all TaskActors of an endpoint share.
 pub struct Crew {
     pub name: EndpointName,
@@ -57,7 +76,8 @@ pub struct Crew {
     pub progress_interval: Duration,
     /// Fires when a drain has no more patience with what runs.
     pub drain: CancellationToken,
-    pub supervisor: Addr<Supervisor>,
+    /// To whom a TaskActor reports its end.
+    pub ended: Recipient<Ended>,
     pub registry: Addr<RegistryActor>,
     pub ledger: Arc<dyn Ledger>,
     pub blobs: Blobs,
@@ -80,17 +100,6 @@ enum Phase {
     Waiting,
     Running,
     Ended(Ending),
-}
-
-/// How a TaskActor's life ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Settled, or lost to another claim: the task needs this node no more.
-    Settled,
-    /// It waits in the store again.
-    PutBack,
-    /// It ended without a verdict in the store: by a bug, or because the store was closed before it could write.
-    Unsettled,
 }
 
 impl TaskActor {
@@ -118,7 +127,7 @@ impl Actor for TaskActor {
             Phase::Ended(ending) => ending,
             Phase::Waiting | Phase::Running => Ending::Unsettled,
         };
-        self.crew.supervisor.do_send(Ended { task: self.lease.task, ending });
+        self.crew.ended.do_send(Ended { task: self.lease.task, ending });
     }
 }
 
