@@ -6,3 +6,15 @@ mod harness;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/program.rs"]
 mod program;
+#[path = "service/client.rs"]
+mod client;
+#[path = "service/crash.rs"]
+mod crash;
+#[path = "service/observing.rs"]
+mod observing;
+#[path = "service/refusing.rs"]
+mod refusing;
+#[path = "service/stopping.rs"]
+mod stopping;
+#[path = "service/upstream.rs"]
+mod upstream;
