@@ -50,7 +50,10 @@ async fn every_step_of_a_task_is_one_line_with_the_fields_told_in_readme() {
     assert_eq!(events(&life), ["submitted", "started", "completed", "expired"]);
     let completed = &life[2];
     assert_eq!(completed["level"], "INFO");
-    assert_eq!((&completed["endpoint"], &completed["attempt"], &completed["state"]), (&"hold".into(), &1.into(), &"completed".into()));
+    assert_eq!(
+        (&completed["endpoint"], &completed["attempt"], &completed["state"]),
+        (&"hold".into(), &1.into(), &"completed".into())
+    );
     for number in ["queued_ms", "run_ms", "input_bytes", "output_bytes"] {
         assert!(completed[number].is_u64(), "{number} in {completed}");
     }
@@ -82,7 +85,9 @@ async fn a_crash_is_told_as_recovered_and_progress_as_progressed() {
     upstream.let_go(3);
     assert_eq!(client.until_finished(&task).await, "completed");
 
-    let demo = Server::start("[log]\nformat = \"json\"\nprogress_interval = \"1ms\"\n[endpoints.denoise]\ntype = \"demo\"\ndemo = \"denoise\"\n");
+    let demo = Server::start(
+        "[log]\nformat = \"json\"\nprogress_interval = \"1ms\"\n[endpoints.denoise]\ntype = \"demo\"\ndemo = \"denoise\"\n",
+    );
     let denoise = Client::new(&demo.url(), "denoise");
     let wav = ekiben::demo::sample::noisy_wav(&ekiben::demo::sample::SampleOptions::default());
     let task = denoise.submit(wav).await;
@@ -96,8 +101,18 @@ async fn a_crash_is_told_as_recovered_and_progress_as_progressed() {
 #[test]
 fn readme_tells_every_event() {
     let told = table_keys("## The log");
-    let events =
-        ["submitted", "started", "progressed", "completed", "failed", "canceled", "put_back", "retried", "recovered", "expired"];
+    let events = [
+        "submitted",
+        "started",
+        "progressed",
+        "completed",
+        "failed",
+        "canceled",
+        "put_back",
+        "retried",
+        "recovered",
+        "expired",
+    ];
     for event in events {
         assert!(told.contains(event), "README does not tell of the event {event}");
     }
@@ -130,7 +145,10 @@ async fn the_metrics_are_those_told_in_readme_and_no_others() {
     let shown: BTreeSet<&str> = kinds.keys().copied().collect();
     assert_eq!(shown, table_keys("## Metrics"));
     for (name, kind) in &kinds {
-        assert!(text.lines().any(|line| line.starts_with(name) && !line.starts_with('#')), "{name}, a {kind}, has no sample");
+        assert!(
+            text.lines().any(|line| line.starts_with(name) && !line.starts_with('#')),
+            "{name}, a {kind}, has no sample"
+        );
     }
     for sample in [
         r#"ekiben_tasks{endpoint="noop",state="completed"} 1"#,
