@@ -1,1 +1,7 @@
+//! Ekiben, the web service: HTTP in, messages to the actor system out.
+//!
+//! No rule about tasks lives here; those are in `ekiben_actors`. This package reads the settings, sets up the log,
+//! opens the store, starts the actors and answers HTTP.
 
+pub mod config;
+pub mod metrics;

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::task::Timestamp;
 
@@ -56,6 +56,12 @@ impl Clock for ManualClock {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
 pub fn stopwatch() -> Instant {
     Instant::now()
+}
+
+/// The instant so long after another, in whole microseconds; the end of the calendar where it would be later.
+pub fn after(instant: Timestamp, delay: Duration) -> Timestamp {
+    let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
+    instant.checked_add_signed(delay).unwrap_or(DateTime::<Utc>::MAX_UTC).trunc_subsecs(6)
 }
 
 /// How long after `earlier` it is, in milliseconds; zero where the clock was set back in between.

@@ -13,6 +13,7 @@ use crate::spool::{BlobName, Blobs, Spool};
 use crate::task::{EndpointName, Input, Outcome, TaskId};
 
 pub mod conformance;
+pub mod guard;
 pub mod handler;
 #[cfg(feature = "http")]
 pub mod http;

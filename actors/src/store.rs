@@ -24,6 +24,7 @@ use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId, Tim
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod faulty;
 pub mod memory;
 
 /// An answer of a store. It comes although nobody waits for it: dropping the future takes nothing back.
@@ -157,7 +158,15 @@ pub enum StartDurability {
     Durable,
 }
 
-/// What `start` and `settle` answer.
+/// What `start` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    Recorded,
+    /// Another claim of the task came in between, or it was settled before: the attempt must not run.
+    FenceLost,
+}
+
+/// What `settle` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// Recorded; the task as it is now.
@@ -240,7 +249,7 @@ pub trait Queue: Send + Sync + 'static {
 /// What the Registry does with the store.
 pub trait Ledger: Send + Sync + 'static {
     /// Records that an attempt starts, if the lease's fence still holds.
-    fn start(&self, lease: Lease, run: Run, durability: StartDurability) -> Answer<Settled>;
+    fn start(&self, lease: Lease, run: Run, durability: StartDurability) -> Answer<Started>;
 
     /// Records a verdict once, if the lease's fence still holds; durable when it answers. A task that
     /// waits again is held by nobody.

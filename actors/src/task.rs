@@ -348,7 +348,8 @@ impl Failure {
     pub fn new(code: FailureCode, message: impl AsRef<str>) -> Self {
         let mut message: String = message.as_ref().trim().replace(['\r', '\n'], " ");
         if message.len() > Self::MESSAGE_MAX {
-            let cut = message.floor_char_boundary(Self::MESSAGE_MAX - '…'.len_utf8());
+            let most = Self::MESSAGE_MAX - '…'.len_utf8();
+            let cut = (0..=most).rev().find(|cut| message.is_char_boundary(*cut)).expect("0 is a boundary");
             message.truncate(cut);
             message.push('…');
         }

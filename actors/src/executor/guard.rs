@@ -1,0 +1,69 @@
+//! Wraps every run alike: timed, panics caught, stopped with a grace time, then abandoned.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::{Attempt, Executor};
+use crate::lifecycle::Interruption;
+use crate::task::{FailureCode, Outcome};
+
+/// The bounds of a run.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How long it may take to stop when told to.
+    pub stop_grace: Duration,
+    /// Fires when the node's drain has no more patience.
+    pub drain: CancellationToken,
+}
+
+/// Runs an attempt to its end, or to the end of its time, or to the drain's; it always comes to an answer.
+pub async fn run(executor: Arc<dyn Executor>, attempt: Attempt, bounds: Bounds) -> (Outcome, Interruption) {
+    let token = attempt.cancellation.clone();
+    // The call itself may panic, before there is a future.
+    let mut running: BoxFuture<'static, Outcome> = Box::pin(
+        AssertUnwindSafe(async move { executor.run(attempt).await })
+            .catch_unwind()
+            .map(|ended| ended.unwrap_or_else(|panic| Outcome::failed(FailureCode::Panic, panic_message(&*panic)))),
+    );
+    tokio::select! {
+        biased;
+        outcome = &mut running => (outcome, Interruption::None),
+        () = bounds.drain.cancelled() => {
+            let stopped = stop(running, &token, bounds.stop_grace).await;
+            (stopped.unwrap_or(Outcome::Canceled), Interruption::Drain)
+        }
+        () = tokio::time::sleep(bounds.timeout) => {
+            stop(running, &token, bounds.stop_grace).await;
+            let message = format!("the run took longer than {}", show(bounds.timeout));
+            (Outcome::failed(FailureCode::Timeout, message), Interruption::None)
+        }
+    }
+}
+
+/// Tells a run to stop and waits a little for it to do so; then it is dropped.
+async fn stop(running: BoxFuture<'static, Outcome>, token: &CancellationToken, grace: Duration) -> Option<Outcome> {
+    token.cancel();
+    tokio::time::timeout(grace, running).await.ok()
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the executor panicked: {}", said.unwrap_or("it gave no message"))
+}
+
+/// A duration for people: whole seconds where it has some, milliseconds below.
+fn show(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
+}

@@ -1,0 +1,69 @@
+//! What is made of a request that got no usable answer, and how our own failures look to a client.
+//!
+//! Messages name the upstream's host and the root of what went wrong, never its URL.
+
+use std::error::Error;
+use std::iter::successors;
+
+use reqwest::StatusCode;
+
+use super::Upstream;
+use crate::task::{Failure, FailureCode, Outcome, Output};
+
+/// A failure that we, not the upstream, put into words.
+pub fn failed(code: FailureCode, status: StatusCode, message: String) -> Outcome {
+    let failure = Failure::new(code, message);
+    let explained = serde_json::json!({ "error": failure.message });
+    let answer = Output::json(&explained).expect("text is always JSON").with_status(status.as_u16());
+    Outcome::Failed(failure, Some(answer))
+}
+
+impl Upstream {
+    /// No answer began.
+    pub fn unanswered(&self, error: reqwest::Error) -> Outcome {
+        let (host, error) = (&self.host, error.without_url());
+        if error.is_connect() {
+            let why = match error.is_timeout() {
+                true => format!("no connection within {:?}", self.connect_timeout),
+                false => root(&error),
+            };
+            let message = format!("{host} could not be reached: {why}");
+            return failed(FailureCode::Unreachable, StatusCode::SERVICE_UNAVAILABLE, message);
+        }
+        match find::<hyper::Error>(&error) {
+            Some(error) if error.is_user() => {
+                let message = format!("the input could not be read while it was sent to {host}: {}", root(error));
+                failed(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR, message)
+            }
+            Some(error) if error.is_parse() => {
+                let message = format!("{host} answered what is not HTTP: {}", root(error));
+                failed(FailureCode::BadOutput, StatusCode::BAD_GATEWAY, message)
+            }
+            _ => {
+                let message = format!("{host} hung up before it answered: {}", root(&error));
+                failed(FailureCode::Unreachable, StatusCode::SERVICE_UNAVAILABLE, message)
+            }
+        }
+    }
+
+    /// An answer began and did not come to its end, or could not be decoded.
+    pub fn cut(&self, error: &reqwest::Error) -> Outcome {
+        let message = format!("the answer of {} did not come through: {}", self.host, root(error));
+        failed(FailureCode::BadOutput, StatusCode::BAD_GATEWAY, message)
+    }
+}
+
+/// The first error of a kind in a chain of causes.
+fn find<'a, Wanted: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a Wanted> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// What the last cause in a chain says; the ones before it only say that something failed.
+pub fn root(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().expect("the error itself is there").to_string()
+}
+
+/// The error itself and what is behind it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |cause| (*cause).source())
+}

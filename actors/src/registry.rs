@@ -1,0 +1,447 @@
+//! Holds the state of every live task and of the recently finished, answers questions about tasks, and
+//! records what TaskActors report: store first, then tell.
+//!
+//! It never decides what becomes of a task and starts nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseFuture, WrapFuture,
+};
+use tokio::sync::oneshot;
+
+use crate::alarm::Sentinel;
+use crate::journal;
+use crate::lifecycle::Verdict;
+use crate::measure::{Histogram, TASK_SECONDS};
+use crate::store::{
+    Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
+};
+use crate::task::{EndpointName, FailureCode, Output, State, Task, TaskId, Timestamp};
+use crate::turns::Turns;
+
+mod recent;
+
+use recent::Recent;
+
+/// How many expired tasks are deleted in one transaction.
+const SWEEP_BATCH: usize = 1000;
+
+// ---- reports, from the Supervisor and the TaskActors ----
+
+/// A task was recorded or claimed, and is about to be this node's.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Admitted(pub Task);
+
+/// An attempt begins; the answer comes when that is as durable as asked.
+#[derive(Message)]
+#[rtype(result = "Result<Started, StoreError>")]
+pub struct AttemptStarted {
+    pub lease: Lease,
+    pub run: Run,
+    pub durability: StartDurability,
+}
+
+/// An attempt has come so far, from 0 to 1.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Progressed {
+    pub task: TaskId,
+    pub fraction: f32,
+}
+
+/// A verdict to record; the answer comes when it is durable.
+#[derive(Message)]
+#[rtype(result = "Result<Settled, StoreError>")]
+pub struct Settle(pub Settlement);
+
+/// A task was settled by the store itself: canceled while nobody held it, or lost.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SettledInStore(pub Task);
+
+/// No more news will come: whoever waits for a task is to be sent away.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct DismissWatchers;
+
+// ---- questions ----
+
+/// How a task of that endpoint stands.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Task>, StoreError>")]
+pub struct Status {
+    pub task: TaskId,
+    pub endpoint: EndpointName,
+}
+
+/// How a task of that endpoint stands, and its output where it has one.
+#[derive(Message)]
+#[rtype(result = "Result<Option<(Task, Option<Output>)>, StoreError>")]
+pub struct Fetch {
+    pub task: TaskId,
+    pub endpoint: EndpointName,
+}
+
+/// To be told when a task ends.
+#[derive(Message)]
+#[rtype(result = "Result<Watched, StoreError>")]
+pub struct Watch {
+    pub task: TaskId,
+}
+
+/// What `Watch` answers.
+#[derive(Debug)]
+pub enum Watched {
+    Finished(Task),
+    /// The task will come through here when it ends. The channel closes without it when this node drains.
+    Unfinished(oneshot::Receiver<Task>),
+    Unknown,
+}
+
+/// A page of tasks.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Task>, StoreError>")]
+pub struct List(pub ListQuery);
+
+/// How many tasks there are, by endpoint and state.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Count>, StoreError>")]
+pub struct Counts;
+
+/// What ended on this node since it started.
+#[derive(Message)]
+#[rtype(result = "Vec<EndpointMeasures>")]
+pub struct MeasureTasks;
+
+/// What ended on this node since it started, for one endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointMeasures {
+    pub endpoint: EndpointName,
+    /// How many tasks ended, by state and failure.
+    pub finished: HashMap<(State, Option<FailureCode>), u64>,
+    /// Seconds from due to started, one an attempt.
+    pub queue_seconds: Histogram,
+    /// Seconds from started to settled, one an attempt.
+    pub run_seconds: Histogram,
+}
+
+impl EndpointMeasures {
+    fn new(endpoint: EndpointName) -> Self {
+        Self {
+            endpoint,
+            finished: HashMap::new(),
+            queue_seconds: Histogram::new(TASK_SECONDS),
+            run_seconds: Histogram::new(TASK_SECONDS),
+        }
+    }
+}
+
+// ---- the actor ----
+
+/// See the module's own words.
+pub struct RegistryActor {
+    ledger: Arc<dyn Ledger>,
+    live: HashMap<TaskId, Task>,
+    recent: Recent,
+    watchers: HashMap<TaskId, Vec<oneshot::Sender<Task>>>,
+    measures: HashMap<EndpointName, EndpointMeasures>,
+    sweep_interval: Duration,
+    sweeping: bool,
+    dismissed: bool,
+    turns: Turns,
+    _sentinel: Sentinel,
+}
+
+impl RegistryActor {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, memory: usize, sweep_interval: Duration, sentinel: Sentinel) -> Self {
+        Self {
+            ledger,
+            live: HashMap::new(),
+            recent: Recent::new(memory),
+            watchers: HashMap::new(),
+            measures: HashMap::new(),
+            sweep_interval,
+            sweeping: false,
+            dismissed: false,
+            turns: Turns::default(),
+            _sentinel: sentinel,
+        }
+    }
+
+    /// What is at hand about a task of that endpoint: nothing known, or known to be another endpoint's.
+    fn at_hand(&self, task: TaskId) -> Option<&Task> {
+        self.live.get(&task).or_else(|| self.recent.task(task))
+    }
+
+    fn measures_of(&mut self, endpoint: &EndpointName) -> &mut EndpointMeasures {
+        self.measures.entry(endpoint.clone()).or_insert_with(|| EndpointMeasures::new(endpoint.clone()))
+    }
+
+    /// A start as the rest of the world sees it: at once, while the store writes it.
+    fn note_start(&mut self, task: TaskId, run: Run) {
+        let Some(task) = self.live.get_mut(&task) else { return };
+        task.state = State::InProgress;
+        task.attempt = run.attempt;
+        task.started_at = Some(run.started_at);
+        journal::started(task);
+        let (endpoint, queued) = (task.endpoint.clone(), seconds_between(task.due_at, run.started_at));
+        self.measures_of(&endpoint).queue_seconds.observe(queued);
+    }
+
+    /// Takes over what the store has recorded, and tells those who wait for it.
+    fn note_settled(&mut self, task: Task, output: Option<Output>) {
+        journal::settled(&task);
+        self.measure_settled(&task);
+        self.live.remove(&task.id);
+        if !task.state.is_finished() {
+            return;
+        }
+        for watcher in self.watchers.remove(&task.id).unwrap_or_default() {
+            // A watcher that has gone away is not missed.
+            let _ = watcher.send(task.clone());
+        }
+        self.recent.keep(task, output);
+    }
+
+    fn measure_settled(&mut self, task: &Task) {
+        let measures = self.measures_of(&task.endpoint);
+        if task.state.is_finished() {
+            let code = task.failure.as_ref().map(|failure| failure.code);
+            *measures.finished.entry((task.state, code)).or_default() += 1;
+        }
+        if let (Some(started), Some(finished)) = (task.started_at, task.finished_at) {
+            measures.run_seconds.observe(seconds_between(started, finished));
+        }
+    }
+
+    /// Deletes what has expired, batch after batch, unless that is under way already.
+    fn sweep(&mut self, ctx: &mut Context<Self>) {
+        if self.sweeping {
+            return;
+        }
+        self.sweeping = true;
+        let pruned = self.ledger.prune(SWEEP_BATCH);
+        ctx.spawn(pruned.into_actor(self).map(|pruned, this, ctx| {
+            this.sweeping = false;
+            match pruned {
+                Ok(pruned) => this.note_pruned(pruned, ctx),
+                Err(StoreError::Closed) => {}
+                Err(error) => tracing::warn!(%error, "expired results could not be deleted; trying again later"),
+            }
+        }));
+    }
+
+    fn note_pruned(&mut self, pruned: Vec<Pruned>, ctx: &mut Context<Self>) {
+        let maybe_more = pruned.len() == SWEEP_BATCH;
+        for gone in pruned {
+            self.recent.forget(gone.id);
+            journal::expired(&gone);
+        }
+        if maybe_more {
+            self.sweep(ctx);
+        }
+    }
+}
+
+impl Actor for RegistryActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.sweep_interval, Self::sweep);
+    }
+}
+
+impl Handler<Admitted> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, Admitted(task): Admitted, ctx: &mut Self::Context) {
+        self.turns.count(ctx);
+        self.live.insert(task.id, task);
+    }
+}
+
+impl Handler<AttemptStarted> for RegistryActor {
+    type Result = Response<Result<Started, StoreError>>;
+
+    fn handle(&mut self, started: AttemptStarted, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        self.note_start(started.lease.task, started.run);
+        Response::fut(self.ledger.start(started.lease, started.run, started.durability))
+    }
+}
+
+impl Handler<Progressed> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, Progressed { task, fraction }: Progressed, _: &mut Self::Context) {
+        if let Some(task) = self.live.get(&task) {
+            journal::progressed(task, fraction);
+        }
+    }
+}
+
+impl Handler<Settle> for RegistryActor {
+    type Result = ResponseFuture<Result<Settled, StoreError>>;
+
+    fn handle(&mut self, Settle(settlement): Settle, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        let lease = settlement.lease;
+        let output = match &settlement.verdict {
+            Verdict::Completed(output) => Some(output.clone()),
+            Verdict::Failed(_, answer) => answer.clone(),
+            Verdict::Canceled | Verdict::Again { .. } => None,
+        };
+        let (settling, registry) = (self.ledger.settle(settlement), ctx.address());
+        Box::pin(async move {
+            let settled = settling.await;
+            match &settled {
+                Ok(Settled::Recorded(task)) => registry.do_send(Noted { task: task.clone(), output }),
+                Ok(Settled::FenceLost) => registry.do_send(NotOurs(lease.task)),
+                Err(_) => {}
+            }
+            settled
+        })
+    }
+}
+
+/// The store has recorded a settlement.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Noted {
+    task: Task,
+    output: Option<Output>,
+}
+
+impl Handler<Noted> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, Noted { task, output }: Noted, ctx: &mut Self::Context) {
+        self.turns.count(ctx);
+        self.note_settled(task, output);
+    }
+}
+
+/// The task is somebody else's by now: the store knows how it stands, we do not.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct NotOurs(TaskId);
+
+impl Handler<NotOurs> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, NotOurs(task): NotOurs, _: &mut Self::Context) {
+        self.live.remove(&task);
+    }
+}
+
+impl Handler<SettledInStore> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, SettledInStore(task): SettledInStore, _: &mut Self::Context) {
+        self.note_settled(task, None);
+    }
+}
+
+impl Handler<DismissWatchers> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: DismissWatchers, _: &mut Self::Context) {
+        self.dismissed = true;
+        self.watchers.clear();
+    }
+}
+
+impl Handler<Status> for RegistryActor {
+    type Result = Response<Result<Option<Task>, StoreError>>;
+
+    fn handle(&mut self, Status { task, endpoint }: Status, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        if let Some(task) = self.at_hand(task) {
+            return Response::reply(Ok((task.endpoint == endpoint).then(|| task.clone())));
+        }
+        let stored = self.ledger.get(task);
+        Response::fut(async move { Ok(stored.await?.filter(|task| task.endpoint == endpoint)) })
+    }
+}
+
+impl Handler<Fetch> for RegistryActor {
+    type Result = Response<Result<Option<(Task, Option<Output>)>, StoreError>>;
+
+    fn handle(&mut self, Fetch { task, endpoint }: Fetch, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        if let Some(task) = self.live.get(&task) {
+            return Response::reply(Ok((task.endpoint == endpoint).then(|| (task.clone(), None))));
+        }
+        if let Some((task, output)) = self.recent.get(task) {
+            return Response::reply(Ok((task.endpoint == endpoint).then(|| (task.clone(), output.cloned()))));
+        }
+        let ledger = self.ledger.clone();
+        Response::fut(async move {
+            let Some(found) = ledger.get(task).await?.filter(|task| task.endpoint == endpoint) else {
+                return Ok(None);
+            };
+            let output = if found.state.is_finished() { ledger.output(task).await? } else { None };
+            Ok(Some((found, output)))
+        })
+    }
+}
+
+impl Handler<Watch> for RegistryActor {
+    type Result = Response<Result<Watched, StoreError>>;
+
+    fn handle(&mut self, Watch { task }: Watch, _: &mut Self::Context) -> Self::Result {
+        if let Some(task) = self.recent.task(task) {
+            return Response::reply(Ok(Watched::Finished(task.clone())));
+        }
+        let (teller, listener) = oneshot::channel();
+        if !self.dismissed {
+            let watchers = self.watchers.entry(task).or_default();
+            watchers.retain(|watcher| !watcher.is_closed());
+            watchers.push(teller);
+        }
+        if self.live.contains_key(&task) {
+            return Response::reply(Ok(Watched::Unfinished(listener)));
+        }
+        // Subscribed first, read after: a task that finishes in between is seen by the read.
+        let stored = self.ledger.get(task);
+        Response::fut(async move {
+            Ok(match stored.await? {
+                Some(task) if task.state.is_finished() => Watched::Finished(task),
+                Some(_) => Watched::Unfinished(listener),
+                None => Watched::Unknown,
+            })
+        })
+    }
+}
+
+impl Handler<List> for RegistryActor {
+    type Result = ResponseFuture<Result<Vec<Task>, StoreError>>;
+
+    fn handle(&mut self, List(query): List, _: &mut Self::Context) -> Self::Result {
+        self.ledger.list(query)
+    }
+}
+
+impl Handler<Counts> for RegistryActor {
+    type Result = ResponseFuture<Result<Vec<Count>, StoreError>>;
+
+    fn handle(&mut self, _: Counts, _: &mut Self::Context) -> Self::Result {
+        self.ledger.counts()
+    }
+}
+
+impl Handler<MeasureTasks> for RegistryActor {
+    type Result = MessageResult<MeasureTasks>;
+
+    fn handle(&mut self, _: MeasureTasks, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.measures.values().cloned().collect())
+    }
+}
+
+fn seconds_between(earlier: Timestamp, later: Timestamp) -> f64 {
+    (later - earlier).as_seconds_f64().max(0.0)
+}

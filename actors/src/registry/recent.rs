@@ -1,0 +1,123 @@
+//! The recently finished tasks and their outputs, up to a budget of bytes; the longest finished goes first.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::body::Body;
+use crate::task::{Output, Task, TaskId};
+
+/// What an entry costs beside its output: the task twice over, for the map's spare room, and the queue.
+const ENTRY_WEIGHT: usize = 2 * size_of::<(TaskId, (Task, Option<Output>))>() + size_of::<TaskId>();
+
+pub struct Recent {
+    budget: usize,
+    weight: usize,
+    entries: HashMap<TaskId, (Task, Option<Output>)>,
+    /// In the order they finished; may name entries that are gone.
+    order: VecDeque<TaskId>,
+}
+
+impl Recent {
+    pub fn new(budget: usize) -> Self {
+        Self { budget, weight: 0, entries: HashMap::new(), order: VecDeque::new() }
+    }
+
+    /// Keeps a finished task, and lets the longest finished go as far as the budget demands. A task whose output
+    /// is a file is left to the store: an open file a task would be a limit of its own.
+    pub fn keep(&mut self, task: Task, output: Option<Output>) {
+        let id = task.id;
+        self.forget(id);
+        if matches!(output, Some(Output { body: Body::File(_), .. })) {
+            return;
+        }
+        self.weight += weight(&task, output.as_ref());
+        self.entries.insert(id, (task, output));
+        self.order.push_back(id);
+        while self.weight > self.budget {
+            let oldest = self.order.pop_front().expect("what weighs something is in the order");
+            self.forget(oldest);
+        }
+    }
+
+    pub fn forget(&mut self, task: TaskId) {
+        if let Some((task, output)) = self.entries.remove(&task) {
+            self.weight -= weight(&task, output.as_ref());
+        }
+        // Names of entries that are gone must not pile up while the budget is not reached.
+        if self.order.len() > 2 * self.entries.len() + 64 {
+            self.order.retain(|id| self.entries.contains_key(id));
+        }
+    }
+
+    pub fn task(&self, task: TaskId) -> Option<&Task> {
+        self.entries.get(&task).map(|(task, _)| task)
+    }
+
+    pub fn get(&self, task: TaskId) -> Option<(&Task, Option<&Output>)> {
+        self.entries.get(&task).map(|(task, output)| (task, output.as_ref()))
+    }
+}
+
+fn weight(task: &Task, output: Option<&Output>) -> usize {
+    let failure = task.failure.as_ref().map_or(0, |failure| size_of_val(&**failure) + failure.message.len());
+    ENTRY_WEIGHT + failure + output.map_or(0, Output::weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::task::{EndpointName, Priority, State};
+
+    fn finished() -> Task {
+        Task {
+            id: TaskId::generate(),
+            endpoint: EndpointName::new("echo").unwrap(),
+            state: State::Completed,
+            priority: Priority::default(),
+            attempt: 1,
+            crashes: 0,
+            submitted_at: DateTime::UNIX_EPOCH,
+            due_at: DateTime::UNIX_EPOCH,
+            started_at: None,
+            finished_at: None,
+            expires_at: None,
+            input_bytes: 0,
+            output_bytes: 0,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_never_outgrows_the_budget_and_the_longest_finished_goes_first() {
+        let output = || Some(Output::new("text/plain", vec![b'x'; 10_000]));
+        let mut recent = Recent::new(35_000);
+        let tasks: Vec<Task> = (0..5).map(|_| finished()).collect();
+        for task in &tasks {
+            recent.keep(task.clone(), output());
+            assert!(recent.weight <= recent.budget);
+        }
+        let kept: Vec<bool> = tasks.iter().map(|task| recent.task(task.id).is_some()).collect();
+        assert_eq!(kept, [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn an_output_over_the_whole_budget_is_not_kept() {
+        let mut recent = Recent::new(1000);
+        let task = finished();
+        recent.keep(task.clone(), Some(Output::new("text/plain", vec![b'x'; 10_000])));
+        assert!(recent.get(task.id).is_none());
+        assert_eq!(recent.weight, 0);
+    }
+
+    #[test]
+    fn forgetting_leaves_no_names_behind() {
+        let mut recent = Recent::new(1 << 30);
+        for _ in 0..1000 {
+            let task = finished();
+            recent.keep(task.clone(), None);
+            recent.forget(task.id);
+        }
+        assert!(recent.order.len() <= 66 && recent.weight == 0);
+    }
+}

@@ -1,0 +1,715 @@
+//! Admits submissions, gives each its TaskActor, and starts the next one when a slot is free.
+//!
+//! It obeys commands and answers them; how a task stands is the Registry's to tell. What waits in the store
+//! without an actor — over the resident bound, due later, left behind by a crash — comes in by `claim`, the only
+//! way in there is: the first claim is the recovery.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::alarm::Sentinel;
+use crate::clock::Clock;
+use crate::journal;
+use crate::lifecycle::Retention;
+use crate::limits::Limits;
+use crate::registry::{Admitted, RegistryActor, SettledInStore};
+use crate::store::{
+    Canceled, Claimed, Claims, Enqueued, Lease, Place, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
+    StoreError, Wanted,
+};
+use crate::task::{BadEndpointName, EndpointName, Input, NewTask, State, Task, TaskId, Timestamp};
+use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Start, TaskActor};
+use crate::turns::Turns;
+
+mod line;
+
+use line::{Line, WaitKey};
+
+/// The most tasks of an endpoint that one claim brings.
+const CLAIM_BATCH: usize = 500;
+
+/// The most tasks one step of recovery decides about.
+const RECLAIM_BATCH: usize = 1000;
+
+/// How long to wait before a claim that the store could not serve is tried again.
+const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often, and after what pause, a cancel asks again about a task that is just changing hands.
+const CANCEL_TRIES: u32 = 100;
+const CANCEL_PAUSE: Duration = Duration::from_millis(10);
+
+// ---- commands ----
+
+/// Records a task and starts it as soon as a slot is free. Answered when the task is durable.
+#[derive(Message)]
+#[rtype(result = "Result<Task, SubmitError>")]
+pub struct Submit(pub NewTask);
+
+/// Why a submission was refused. Nothing was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    #[error("no new tasks are taken: the service is shutting down")]
+    Draining { retry_after: Duration },
+    #[error("there is no endpoint \"{0}\"")]
+    UnknownEndpoint(EndpointName),
+    #[error(transparent)]
+    BadEndpoint(BadEndpointName),
+    #[error("the queue of endpoint \"{endpoint}\" is full: {limit} tasks wait")]
+    EndpointFull { endpoint: EndpointName, limit: u64, retry_after: Duration },
+    #[error("the queue is full: {limit} tasks wait")]
+    QueueFull { limit: u64, retry_after: Duration },
+    #[error("the task could not be recorded: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Submits a finished task's stored input once more, as a new task.
+#[derive(Message)]
+#[rtype(result = "Result<Task, RetryError>")]
+pub struct Retry {
+    pub of: TaskId,
+    pub endpoint: EndpointName,
+}
+
+/// Why a retry was refused. Nothing was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RetryError {
+    #[error("there is no such task")]
+    Unknown,
+    #[error("the task is {0}, so it cannot be retried yet")]
+    Unfinished(State),
+    #[error(transparent)]
+    Refused(#[from] SubmitError),
+}
+
+/// Cancels a task that has not started.
+#[derive(Clone, Message)]
+#[rtype(result = "Result<CancelAnswer, StoreError>")]
+pub struct Cancel {
+    pub task: TaskId,
+    pub endpoint: EndpointName,
+}
+
+/// What `Cancel` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// It is canceled, now or since before, and never ran.
+    Canceled,
+    /// It runs.
+    Started,
+    /// It had completed or failed.
+    Finished(State),
+    /// There is no such task on that endpoint.
+    Unknown,
+}
+
+/// Takes no new tasks, starts none, waits for what runs. What still runs after `grace` is told to stop and put
+/// back. Answered when nothing runs any more; cancels are obeyed all the while.
+#[derive(Message)]
+#[rtype(result = "Drained")]
+pub struct Drain {
+    pub grace: Duration,
+}
+
+/// What `Drain` answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Attempts that came to their end within the grace time.
+    pub finished: u64,
+    /// Attempts that were cut short: their tasks wait in the store.
+    pub put_back: u64,
+    /// Attempts whose end the store could not record: they count as interrupted at the next start.
+    pub unsettled: u64,
+}
+
+/// How busy each endpoint is on this node.
+#[derive(Message)]
+#[rtype(result = "Vec<LineMeasures>")]
+pub struct MeasureLines;
+
+/// How busy an endpoint is on this node.
+#[derive(Clone, Debug)]
+pub struct LineMeasures {
+    pub endpoint: EndpointName,
+    /// Tasks that have not started.
+    pub waiting: u64,
+    pub slots: usize,
+    pub slots_used: usize,
+    /// How long the longest waiting task with an actor has been due.
+    pub oldest_waiting: Duration,
+    /// Tasks recorded by this node since it started.
+    pub submitted: u64,
+    /// Submissions refused because a queue was full.
+    pub refused: u64,
+}
+
+// ---- events, from the store's answers ----
+
+/// The store has answered a submission.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Submitted {
+    line: usize,
+    place: Place,
+    /// `None` when the store refused, or knew the task's key.
+    task: Option<(Task, Option<Lease>)>,
+    input: Option<Input>,
+}
+
+/// The store has canceled a task of the line that had no actor.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Withdrawn {
+    line: usize,
+}
+
+/// The actor of a task of the line, if it has one by now.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Addr<TaskActor>>, OfAnotherEndpoint>")]
+struct ActorOf {
+    task: TaskId,
+    line: usize,
+}
+
+/// The task has an actor, but not on the endpoint that was named.
+struct OfAnotherEndpoint;
+
+// ---- the actor ----
+
+/// See the module's own words.
+pub struct Supervisor {
+    queue: Arc<dyn Queue>,
+    registry: Addr<RegistryActor>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    retention: Arc<Retention>,
+    lines: Vec<Line>,
+    by_name: HashMap<EndpointName, usize>,
+    residents: HashMap<TaskId, Resident>,
+    claiming: bool,
+    reclaiming: bool,
+    drain: Option<Draining>,
+    /// Fires when a drain's grace time is over; every crew holds it.
+    out_of_patience: CancellationToken,
+    turns: Turns,
+    _sentinel: Sentinel,
+}
+
+/// A task that has an actor.
+struct Resident {
+    actor: Addr<TaskActor>,
+    line: u32,
+    /// Where it stands in its line; `None` once it was told to start.
+    waits: Option<WaitKey>,
+}
+
+struct Draining {
+    drained: Drained,
+    /// Who asked, to be answered when nothing runs.
+    askers: Vec<oneshot::Sender<Drained>>,
+}
+
+/// What a Supervisor is made of.
+pub(crate) struct Parts {
+    pub queue: Arc<dyn Queue>,
+    pub registry: Addr<RegistryActor>,
+    pub clock: Arc<dyn Clock>,
+    pub limits: Limits,
+    pub retention: Arc<Retention>,
+    pub crews: Vec<Arc<Crew>>,
+    pub out_of_patience: CancellationToken,
+    /// What the store holds already, by endpoint.
+    pub waiting: Vec<(EndpointName, u64)>,
+    pub sentinel: Sentinel,
+}
+
+impl Supervisor {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let waiting: HashMap<EndpointName, u64> = parts.waiting.into_iter().collect();
+        let line = |crew: Arc<Crew>| {
+            let left_over = waiting.get(&crew.name).copied().unwrap_or(0);
+            Line::new(crew, left_over)
+        };
+        let lines: Vec<Line> = parts.crews.into_iter().map(line).collect();
+        let by_name = lines.iter().enumerate().map(|(index, line)| (line.crew.name.clone(), index)).collect();
+        Self {
+            queue: parts.queue,
+            registry: parts.registry,
+            clock: parts.clock,
+            limits: parts.limits,
+            retention: parts.retention,
+            lines,
+            by_name,
+            residents: HashMap::new(),
+            claiming: false,
+            reclaiming: false,
+            drain: None,
+            out_of_patience: parts.out_of_patience,
+            turns: Turns::default(),
+            _sentinel: parts.sentinel,
+        }
+    }
+
+    // ---- admission ----
+
+    /// The line of an endpoint, if one more task may join it now.
+    fn admit(&mut self, endpoint: &EndpointName) -> Result<usize, SubmitError> {
+        let retry_after = self.limits.retry_after;
+        if self.drain.is_some() {
+            return Err(SubmitError::Draining { retry_after });
+        }
+        let Some(&index) = self.by_name.get(endpoint) else {
+            return Err(SubmitError::UnknownEndpoint(endpoint.clone()));
+        };
+        let all_waiting: u64 = self.lines.iter().map(|line| line.waiting).sum();
+        let line = &mut self.lines[index];
+        let line_max = line.crew.endpoint.queue_max.unwrap_or(u64::MAX);
+        if line.waiting >= line_max {
+            line.refused += 1;
+            return Err(SubmitError::EndpointFull { endpoint: endpoint.clone(), limit: line_max, retry_after });
+        }
+        if all_waiting >= self.limits.queue_max {
+            line.refused += 1;
+            return Err(SubmitError::QueueFull { limit: self.limits.queue_max, retry_after });
+        }
+        Ok(index)
+    }
+
+    /// Books a place for a task that is about to be recorded. A task gets its actor at once where there is
+    /// room and nobody waits in the store before it.
+    fn book(&mut self, index: usize, delay: Duration) -> Place {
+        let room = self.room(index);
+        let line = &mut self.lines[index];
+        line.waiting += 1;
+        if room > 0 && line.backlog == 0 && delay.is_zero() {
+            line.resident += 1;
+            Place::Here
+        } else {
+            Place::Queue
+        }
+    }
+
+    /// How many more TaskActors the line may have.
+    fn room(&self, index: usize) -> usize {
+        let all_resident: usize = self.lines.iter().map(|line| line.resident).sum();
+        let line = &self.lines[index];
+        let assured = (2 * line.crew.endpoint.concurrency).saturating_sub(line.resident);
+        self.limits.resident_max.saturating_sub(all_resident).max(assured)
+    }
+
+    /// Takes in what the store has answered to a submission.
+    fn note_submitted(&mut self, submitted: Submitted, ctx: &mut Context<Self>) {
+        let line = &mut self.lines[submitted.line];
+        let Some((task, lease)) = submitted.task else {
+            line.waiting -= 1;
+            line.resident -= usize::from(submitted.place == Place::Here);
+            return;
+        };
+        line.submitted += 1;
+        match lease {
+            Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input),
+            None => {
+                line.resident -= usize::from(submitted.place == Place::Here);
+                line.backlog += 1;
+                self.refill(ctx);
+            }
+        }
+    }
+
+    /// Gives a task its actor and starts what can be started. Its residency is booked already.
+    fn take_in(&mut self, index: usize, task: &Task, lease: Lease, input: Option<Input>) {
+        let line = &mut self.lines[index];
+        let actor = TaskActor::new(line.crew.clone(), lease, task.attempt).start();
+        let key = WaitKey::of(task);
+        let starts_now = line.waiters.is_empty() && line.slots_free > 0 && self.drain.is_none();
+        let waits = if starts_now {
+            line.note_start();
+            actor.do_send(Start { input });
+            None
+        } else {
+            line.waiters.insert(key);
+            Some(key)
+        };
+        self.residents.insert(task.id, Resident { actor, line: index as u32, waits });
+    }
+
+    fn actor_of(&self, task: TaskId, line: usize) -> Result<Option<Addr<TaskActor>>, OfAnotherEndpoint> {
+        match self.residents.get(&task) {
+            Some(resident) if resident.line as usize != line => Err(OfAnotherEndpoint),
+            Some(resident) => Ok(Some(resident.actor.clone())),
+            None => Ok(None),
+        }
+    }
+
+    // ---- slots ----
+
+    /// Starts the next of those who wait, as many as there are free slots.
+    fn dispatch(&mut self, index: usize) {
+        if self.drain.is_some() {
+            return;
+        }
+        let line = &mut self.lines[index];
+        while line.slots_free > 0
+            && let Some(next) = line.waiters.pop_first()
+        {
+            let resident = self.residents.get_mut(&next.task).expect("who waits in a line is resident");
+            resident.waits = None;
+            line.note_start();
+            resident.actor.do_send(Start { input: None });
+        }
+    }
+
+    fn note_ended(&mut self, Ended { task, ending }: Ended, ctx: &mut Context<Self>) {
+        let Some(resident) = self.residents.remove(&task) else { return };
+        let index = resident.line as usize;
+        let line = &mut self.lines[index];
+        line.resident -= 1;
+        match resident.waits {
+            Some(key) => {
+                line.waiters.remove(&key);
+                line.waiting -= 1;
+            }
+            None => line.slots_free += 1,
+        }
+        match ending {
+            Ending::Settled => {}
+            Ending::PutBack => {
+                line.waiting += 1;
+                line.backlog += 1;
+            }
+            Ending::Unsettled => tracing::error!(
+                task_id = %task,
+                "a task's actor ended without a verdict in the store; the task runs again after the next start"
+            ),
+        }
+        let ran = resident.waits.is_none();
+        if ran && let Some(draining) = &mut self.drain {
+            draining.drained.count(ending);
+        }
+        self.dispatch(index);
+        self.refill(ctx);
+        self.answer_drain();
+    }
+
+    // ---- claims ----
+
+    /// Asks the store for tasks that have no actor yet, where there is room; one claim at a time, so that
+    /// room gathers while one is under way.
+    fn refill(&mut self, ctx: &mut Context<Self>) {
+        if self.claiming || self.drain.is_some() {
+            return;
+        }
+        let wanted: Vec<Wanted> = (0..self.lines.len()).filter_map(|index| self.wanted(index)).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        self.claiming = true;
+        let claim = self.queue.claim(wanted.clone());
+        ctx.spawn(claim.into_actor(self).map(move |claims, this, ctx| {
+            this.claiming = false;
+            match claims {
+                Ok(claims) => this.note_claims(&wanted, claims, ctx),
+                Err(StoreError::Closed) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "waiting tasks could not be claimed; trying again");
+                    ctx.run_later(CLAIM_AGAIN, Self::refill);
+                }
+            }
+        }));
+    }
+
+    fn wanted(&self, index: usize) -> Option<Wanted> {
+        let line = &self.lines[index];
+        let backlog = usize::try_from(line.backlog).unwrap_or(usize::MAX);
+        let max = backlog.min(self.room(index)).min(CLAIM_BATCH);
+        (max > 0).then(|| Wanted { endpoint: line.crew.name.clone(), max })
+    }
+
+    fn note_claims(&mut self, wanted: &[Wanted], claims: Claims, ctx: &mut Context<Self>) {
+        let mut came: HashMap<EndpointName, usize> = HashMap::new();
+        for Claimed { task, lease } in claims.tasks {
+            *came.entry(task.endpoint.clone()).or_default() += 1;
+            let index = self.by_name[&task.endpoint];
+            let line = &mut self.lines[index];
+            line.backlog = line.backlog.saturating_sub(1);
+            line.resident += 1;
+            self.registry.do_send(Admitted(task.clone()));
+            self.take_in(index, &task, lease, None);
+        }
+        for wanted in wanted {
+            let all_that_is_due = came.get(&wanted.endpoint).copied().unwrap_or(0) < wanted.max;
+            if all_that_is_due {
+                self.lines[self.by_name[&wanted.endpoint]].backlog = 0;
+            }
+        }
+        if let Some(due) = claims.next_due {
+            self.wake_at(due, ctx);
+        }
+        self.refill(ctx);
+    }
+
+    /// Claims again when a task that waits for its time is due.
+    fn wake_at(&mut self, due: Timestamp, ctx: &mut Context<Self>) {
+        let pause = (due - self.clock.now()).to_std().unwrap_or_default();
+        ctx.run_later(pause.max(Duration::from_millis(1)), |this, ctx| {
+            this.expect_backlog();
+            this.refill(ctx);
+        });
+    }
+
+    /// Lets the next claim look into every line whose waiting tasks are not all resident.
+    fn expect_backlog(&mut self) {
+        for line in &mut self.lines {
+            line.backlog = line.backlog.max(line.waiting.saturating_sub(line.waiters.len() as u64));
+        }
+    }
+
+    // ---- leases ----
+
+    /// Renews this node's lease, and decides about what other nodes, or an earlier life of this one, left.
+    fn heartbeat(&mut self, ctx: &mut Context<Self>) {
+        let renewed = self.queue.renew();
+        ctx.spawn(renewed.into_actor(self).map(|renewed, this, ctx| {
+            if let Err(error) = renewed {
+                tracing::warn!(%error, "this node's lease could not be renewed; trying again");
+            }
+            this.reclaim(ctx);
+        }));
+    }
+
+    fn reclaim(&mut self, ctx: &mut Context<Self>) {
+        if self.reclaiming || self.drain.is_some() {
+            return;
+        }
+        self.reclaiming = true;
+        let policy = ReclaimPolicy { crash_budget: self.limits.crash_budget, retention: self.retention.clone() };
+        let reclaimed = self.queue.reclaim(RECLAIM_BATCH, policy);
+        ctx.spawn(reclaimed.into_actor(self).map(|reclaims, this, ctx| {
+            this.reclaiming = false;
+            match reclaims {
+                Ok(reclaims) => this.note_reclaims(reclaims, ctx),
+                Err(StoreError::Closed) => {}
+                Err(error) => tracing::warn!(%error, "tasks left behind could not be reclaimed; trying again"),
+            }
+        }));
+    }
+
+    fn note_reclaims(&mut self, reclaims: Reclaims, ctx: &mut Context<Self>) {
+        if reclaims.is_empty() {
+            return;
+        }
+        for task in &reclaims.crashed {
+            journal::recovered(task);
+            if let Some(&index) = self.by_name.get(&task.endpoint) {
+                self.lines[index].waiting += 1;
+            }
+        }
+        for task in reclaims.lost {
+            self.registry.do_send(SettledInStore(task));
+        }
+        self.expect_backlog();
+        self.refill(ctx);
+        self.reclaim(ctx);
+    }
+
+    // ---- drain ----
+
+    fn answer_drain(&mut self) {
+        let running = self.lines.iter().any(|line| line.slots_used() > 0);
+        if !running && let Some(draining) = &mut self.drain {
+            for asker in draining.askers.drain(..) {
+                // Whoever asked may have gone away.
+                let _ = asker.send(draining.drained);
+            }
+        }
+    }
+}
+
+impl Drained {
+    fn count(&mut self, ending: Ending) {
+        match ending {
+            Ending::Settled => self.finished += 1,
+            Ending::PutBack => self.put_back += 1,
+            Ending::Unsettled => self.unsettled += 1,
+        }
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.reclaim(ctx);
+        self.refill(ctx);
+        ctx.run_interval(self.limits.heartbeat, Self::heartbeat);
+    }
+}
+
+impl Handler<Submit> for Supervisor {
+    type Result = ResponseFuture<Result<Task, SubmitError>>;
+
+    fn handle(&mut self, Submit(task): Submit, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        let line = match self.admit(&task.endpoint) {
+            Ok(line) => line,
+            Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
+        };
+        let place = self.book(line, task.delay);
+        // Kept at hand while a slot waits for it, so that it need not be read back.
+        let starts_soon = place == Place::Here && self.lines[line].starts_soon();
+        let input = starts_soon.then(|| task.input.clone());
+        let enqueued = self.queue.enqueue(vec![(task, place)]);
+        let (supervisor, registry) = (ctx.address(), self.registry.clone());
+        Box::pin(async move {
+            let enqueued = enqueued.await.map(|mut all| all.pop().expect("one task in, one answer out"));
+            let answer = enqueued.as_ref().map(|enqueued| enqueued.task.clone()).map_err(Clone::clone);
+            let task = enqueued.ok().filter(|enqueued| !enqueued.known).map(|new| tell_registry(&registry, new));
+            supervisor.do_send(Submitted { line, place, task, input });
+            Ok(answer?)
+        })
+    }
+}
+
+/// Logs a new task, and tells the Registry of it before anybody can ask.
+fn tell_registry(registry: &Addr<RegistryActor>, enqueued: Enqueued) -> (Task, Option<Lease>) {
+    journal::submitted(&enqueued.task);
+    if enqueued.lease.is_some() {
+        registry.do_send(Admitted(enqueued.task.clone()));
+    }
+    (enqueued.task, enqueued.lease)
+}
+
+impl Handler<Submitted> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, submitted: Submitted, ctx: &mut Self::Context) {
+        self.turns.count(ctx);
+        self.note_submitted(submitted, ctx);
+    }
+}
+
+impl Handler<Retry> for Supervisor {
+    type Result = ResponseFuture<Result<Task, RetryError>>;
+
+    fn handle(&mut self, Retry { of, endpoint }: Retry, ctx: &mut Self::Context) -> Self::Result {
+        let line = match self.admit(&endpoint) {
+            Ok(line) => line,
+            Err(refusal) => return Box::pin(std::future::ready(Err(refusal.into()))),
+        };
+        let place = self.book(line, Duration::ZERO);
+        let resubmitted = self.queue.resubmit(Resubmit { of, endpoint, id: TaskId::generate(), place });
+        let (supervisor, registry) = (ctx.address(), self.registry.clone());
+        Box::pin(async move {
+            let (answer, task) = match resubmitted.await {
+                Ok(Resubmitted::Enqueued(enqueued)) => {
+                    journal::retried(of, &enqueued.task);
+                    let (task, lease) = tell_registry(&registry, enqueued);
+                    (Ok(task.clone()), Some((task, lease)))
+                }
+                Ok(Resubmitted::Unfinished(state)) => (Err(RetryError::Unfinished(state)), None),
+                Ok(Resubmitted::Unknown) => (Err(RetryError::Unknown), None),
+                Err(error) => (Err(SubmitError::Store(error).into()), None),
+            };
+            supervisor.do_send(Submitted { line, place, task, input: None });
+            answer
+        })
+    }
+}
+
+impl Handler<Cancel> for Supervisor {
+    type Result = ResponseFuture<Result<CancelAnswer, StoreError>>;
+
+    fn handle(&mut self, cancel: Cancel, ctx: &mut Self::Context) -> Self::Result {
+        let Some(&line) = self.by_name.get(&cancel.endpoint) else {
+            return Box::pin(std::future::ready(Ok(CancelAnswer::Unknown)));
+        };
+        let keep = self.lines[line].crew.keep;
+        let (supervisor, queue, registry) = (ctx.address(), self.queue.clone(), self.registry.clone());
+        let mut actor = match self.actor_of(cancel.task, line) {
+            Ok(actor) => actor,
+            Err(OfAnotherEndpoint) => return Box::pin(std::future::ready(Ok(CancelAnswer::Unknown))),
+        };
+        Box::pin(async move {
+            for _ in 0..CANCEL_TRIES {
+                if let Some(actor) = actor
+                    && let Ok(interrupted) = actor.send(Interrupt).await
+                {
+                    return Ok(match interrupted? {
+                        Interrupted::Canceled => CancelAnswer::Canceled,
+                        Interrupted::Started => CancelAnswer::Started,
+                    });
+                }
+                // It has no actor, or the actor ended before it took our message: the store knows.
+                match queue.cancel(cancel.task, cancel.endpoint.clone(), keep).await? {
+                    Canceled::Canceled(task) => {
+                        supervisor.do_send(Withdrawn { line });
+                        registry.do_send(SettledInStore(task));
+                        return Ok(CancelAnswer::Canceled);
+                    }
+                    Canceled::Finished(State::Canceled) => return Ok(CancelAnswer::Canceled),
+                    Canceled::Finished(state) => return Ok(CancelAnswer::Finished(state)),
+                    Canceled::Unknown => return Ok(CancelAnswer::Unknown),
+                    // It is just changing hands: claimed, and not yet given its actor, or the reverse.
+                    Canceled::Held(_) => tokio::time::sleep(CANCEL_PAUSE).await,
+                }
+                actor = supervisor.send(ActorOf { task: cancel.task, line }).await.unwrap_or(Ok(None)).unwrap_or(None);
+            }
+            Err(StoreError::Failed(format!("task {} is held by another node", cancel.task)))
+        })
+    }
+}
+
+impl Handler<ActorOf> for Supervisor {
+    type Result = Result<Option<Addr<TaskActor>>, OfAnotherEndpoint>;
+
+    fn handle(&mut self, ActorOf { task, line }: ActorOf, _: &mut Self::Context) -> Self::Result {
+        self.actor_of(task, line)
+    }
+}
+
+impl Handler<Withdrawn> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Withdrawn { line }: Withdrawn, _: &mut Self::Context) {
+        let line = &mut self.lines[line];
+        line.waiting = line.waiting.saturating_sub(1);
+        line.backlog = line.backlog.saturating_sub(1);
+    }
+}
+
+impl Handler<Ended> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, ended: Ended, ctx: &mut Self::Context) {
+        self.turns.count(ctx);
+        self.note_ended(ended, ctx);
+    }
+}
+
+impl Handler<Drain> for Supervisor {
+    type Result = ResponseFuture<Drained>;
+
+    fn handle(&mut self, Drain { grace }: Drain, ctx: &mut Self::Context) -> Self::Result {
+        let (asker, drained) = oneshot::channel();
+        let draining = self.drain.get_or_insert_with(|| Draining { drained: Drained::default(), askers: Vec::new() });
+        draining.askers.push(asker);
+        ctx.run_later(grace, |this, _| this.out_of_patience.cancel());
+        self.answer_drain();
+        Box::pin(async move { drained.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<MeasureLines> for Supervisor {
+    type Result = MessageResult<MeasureLines>;
+
+    fn handle(&mut self, _: MeasureLines, _: &mut Self::Context) -> Self::Result {
+        let now = self.clock.now();
+        MessageResult(self.lines.iter().map(|line| line.measures(now)).collect())
+    }
+}

@@ -1,0 +1,91 @@
+//! The line before an endpoint: who waits, how many slots are free, how many have an actor.
+//!
+//! Counting only; who is started when is the Supervisor's to say.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::DateTime;
+
+use super::LineMeasures;
+use crate::task::{Priority, Task, TaskId, Timestamp};
+use crate::task_actor::Crew;
+
+/// Where a task stands among those who wait: the most urgent first, then the longest due, then the oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaitKey {
+    priority: Priority,
+    due_micros: i64,
+    pub task: TaskId,
+}
+
+impl WaitKey {
+    pub fn of(task: &Task) -> Self {
+        Self { priority: task.priority, due_micros: task.due_at.timestamp_micros(), task: task.id }
+    }
+
+    fn due_at(&self) -> Timestamp {
+        DateTime::from_timestamp_micros(self.due_micros).expect("it was an instant before")
+    }
+}
+
+pub struct Line {
+    pub crew: Arc<Crew>,
+    pub slots_free: usize,
+    /// Those with an actor who have not been told to start.
+    pub waiters: BTreeSet<WaitKey>,
+    /// Those with an actor, and those about to have one.
+    pub resident: usize,
+    /// Those who wait in the store without an actor and are due, as far as we know: a claim finds out.
+    pub backlog: u64,
+    /// All who have not started, wherever they wait.
+    pub waiting: u64,
+    /// Recorded since the node started.
+    pub submitted: u64,
+    /// Turned away since the node started, because a queue was full.
+    pub refused: u64,
+}
+
+impl Line {
+    /// A line whose store holds `left_over` waiting tasks already.
+    pub fn new(crew: Arc<Crew>, left_over: u64) -> Self {
+        Self {
+            slots_free: crew.endpoint.concurrency,
+            crew,
+            waiters: BTreeSet::new(),
+            resident: 0,
+            backlog: left_over,
+            waiting: left_over,
+            submitted: 0,
+            refused: 0,
+        }
+    }
+
+    /// Whether a task that joined now would start at once.
+    pub fn starts_soon(&self) -> bool {
+        self.waiters.is_empty() && self.slots_free > 0
+    }
+
+    /// One who waited takes a slot.
+    pub fn note_start(&mut self) {
+        self.slots_free -= 1;
+        self.waiting -= 1;
+    }
+
+    pub fn slots_used(&self) -> usize {
+        self.crew.endpoint.concurrency - self.slots_free
+    }
+
+    pub fn measures(&self, now: Timestamp) -> LineMeasures {
+        let longest = self.waiters.first().map(|first| now - first.due_at());
+        LineMeasures {
+            endpoint: self.crew.name.clone(),
+            waiting: self.waiting,
+            slots: self.crew.endpoint.concurrency,
+            slots_used: self.slots_used(),
+            oldest_waiting: longest.and_then(|age| age.to_std().ok()).unwrap_or_default(),
+            submitted: self.submitted,
+            refused: self.refused,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One actor a task, from submission to its end: it waits in its mailbox until it is started or interrupted.
+//!
+//! The mailbox is the linearization point: whichever of `Start` and `Interrupt` it takes first decides, so one
+//! task is never both canceled and run. While it waits it holds no input; that is read when it starts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, AtomicResponse, Context, Handler, Message, Recipient,
+    WrapFuture,
+};
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, stopwatch};
+use crate::endpoint::Endpoint;
+use crate::executor::guard::{self, Bounds};
+use crate::executor::{Attempt, Outputs, Progress};
+use crate::lifecycle::{Verdict, verdict};
+use crate::registry::{AttemptStarted, Progressed, RegistryActor, Settle};
+use crate::spool::{BlobName, Blobs};
+use crate::store::{Lease, Ledger, Run, Settled, Settlement, StartDurability, Started, StoreError};
+use crate::task::{EndpointName, Failure, FailureCode, Input, TaskId};
+
+/// How long to wait before a settlement that the store could not write is tried again.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Begin; a slot is held for it. The input is given where it is still at hand.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Start {
+    pub input: Option<Input>,
+}
+
+/// Cancel, if it has not started.
+#[derive(Message)]
+#[rtype(result = "Result<Interrupted, StoreError>")]
+pub struct Interrupt;
+
+/// What `Interrupt` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupted {
+    /// It was waiting, and is now settled as canceled.
+    Canceled,
+    Started,
+}
+
+/// A TaskActor's life is over; sent to the Supervisor whatever happened.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ended {
+    pub task: TaskId,
+    pub ending: Ending,
+}
+
+/// How a TaskActor's life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Settled, or lost to another claim: the task needs this node no more.
+    Settled,
+    /// It waits in the store again.
+    PutBack,
+    /// It ended without a verdict in the store: by a bug, or because the store was closed before it could write.
+    Unsettled,
+}
+
+/// What all TaskActors of an endpoint share.
+pub struct Crew {
+    pub name: EndpointName,
+    pub endpoint: Endpoint,
+    /// How long finished tasks of the endpoint are kept.
+    pub keep: Duration,
+    pub output_max: u64,
+    pub stop_grace: Duration,
+    pub progress_interval: Duration,
+    /// Fires when a drain has no more patience with what runs.
+    pub drain: CancellationToken,
+    /// To whom a TaskActor reports its end.
+    pub ended: Recipient<Ended>,
+    pub registry: Addr<RegistryActor>,
+    pub ledger: Arc<dyn Ledger>,
+    pub blobs: Blobs,
+    pub clock: Arc<dyn Clock>,
+    /// Where the work runs.
+    pub pool: runtime::Handle,
+}
+
+/// See the module's own words. Small on purpose: a million of them may wait.
+pub struct TaskActor {
+    crew: Arc<Crew>,
+    lease: Lease,
+    /// How many attempts came before.
+    attempts: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Running,
+    Ended(Ending),
+}
+
+impl TaskActor {
+    pub(crate) fn new(crew: Arc<Crew>, lease: Lease, attempts: u32) -> Self {
+        Self { crew, lease, attempts, phase: Phase::Waiting }
+    }
+
+    fn run_now(&mut self, input: Option<Input>, ctx: &mut Context<Self>) {
+        self.phase = Phase::Running;
+        let run = Run { attempt: self.attempts + 1, started_at: self.crew.clock.now() };
+        let life = run_and_settle(self.crew.clone(), self.lease, run, input);
+        ctx.spawn(life.into_actor(self).map(|ending, this, ctx| {
+            this.phase = Phase::Ended(ending);
+            ctx.stop();
+        }));
+    }
+}
+
+impl Actor for TaskActor {
+    type Context = Context<Self>;
+
+    /// Comes after a panic too, so that the slot is freed whatever happens.
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let ending = match self.phase {
+            Phase::Ended(ending) => ending,
+            Phase::Waiting | Phase::Running => Ending::Unsettled,
+        };
+        self.crew.ended.do_send(Ended { task: self.lease.task, ending });
+    }
+}
+
+impl Handler<Start> for TaskActor {
+    type Result = ();
+
+    fn handle(&mut self, Start { input }: Start, ctx: &mut Self::Context) {
+        match self.phase {
+            Phase::Waiting => self.run_now(input, ctx),
+            Phase::Running | Phase::Ended(_) => {}
+        }
+    }
+}
+
+impl Handler<Interrupt> for TaskActor {
+    type Result = AtomicResponse<Self, Result<Interrupted, StoreError>>;
+
+    /// Nothing else is taken from the mailbox until the answer is there: a `Start` behind this one is dropped
+    /// with the actor, or obeyed when the store could not record the cancel.
+    fn handle(&mut self, _: Interrupt, _: &mut Self::Context) -> Self::Result {
+        if self.phase != Phase::Waiting {
+            return AtomicResponse::new(Box::pin(std::future::ready(Ok(Interrupted::Started)).into_actor(self)));
+        }
+        let crew = self.crew.clone();
+        let settlement = Settlement { lease: self.lease, run: None, verdict: Verdict::Canceled, keep: crew.keep };
+        let settled = async move { crew.registry.send(Settle(settlement)).await.unwrap_or(Err(StoreError::Closed)) };
+        AtomicResponse::new(Box::pin(settled.into_actor(self).map(|settled, this, ctx| {
+            let answer = match settled? {
+                Settled::Recorded(_) => Interrupted::Canceled,
+                // Somebody else has it by now, so it may well run.
+                Settled::FenceLost => Interrupted::Started,
+            };
+            this.phase = Phase::Ended(Ending::Settled);
+            ctx.stop();
+            Ok(answer)
+        })))
+    }
+}
+
+/// The life of a task from its start to its end in the store.
+async fn run_and_settle(crew: Arc<Crew>, lease: Lease, run: Run, input: Option<Input>) -> Ending {
+    match report_start(&crew, lease, run).await {
+        Ok(Started::Recorded) => {}
+        Ok(Started::FenceLost) => return Ending::Settled,
+        Err(error) => {
+            tracing::warn!(task_id = %lease.task, %error, "an attempt could not be recorded, so it was not begun");
+            return settle(&crew, lease, None, Verdict::Again { delay: SETTLE_AGAIN }).await;
+        }
+    }
+    let decided = crew.pool.spawn(attempt(crew.clone(), lease, run, input)).await;
+    let verdict = decided.unwrap_or_else(|broken| {
+        let failure = Failure::new(FailureCode::Panic, format!("the run broke: {broken}"));
+        Verdict::Failed(failure, None)
+    });
+    settle(&crew, lease, Some(run), verdict).await
+}
+
+/// Tells the Registry. A first claim goes on at once: should the process die now, the task is pending and no
+/// harm is done. A task that was claimed before may be one that takes the process down, so its start is made
+/// durable first, and counts.
+async fn report_start(crew: &Crew, lease: Lease, run: Run) -> Result<Started, StoreError> {
+    let first_claim = lease.fence == 1;
+    if first_claim {
+        crew.registry.do_send(AttemptStarted { lease, run, durability: StartDurability::Lazy });
+        return Ok(Started::Recorded);
+    }
+    let started = AttemptStarted { lease, run, durability: StartDurability::Durable };
+    crew.registry.send(started).await.unwrap_or(Err(StoreError::Closed))
+}
+
+/// Reads the input where it is not at hand, runs the executor, and decides.
+async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, input: Option<Input>) -> Verdict {
+    let input = match input {
+        Some(input) => input,
+        None => match crew.ledger.input(lease.task).await {
+            Ok(Some(input)) => input,
+            Ok(None) => return unreadable("it is not there"),
+            // Not the task's fault: it waits until the store reads again.
+            Err(error) => {
+                tracing::warn!(task_id = %lease.task, %error, "an input could not be read; the task waits again");
+                return Verdict::Again { delay: SETTLE_AGAIN };
+            }
+        },
+    };
+    let attempt = Attempt {
+        task: lease.task,
+        endpoint: crew.name.clone(),
+        number: run.attempt,
+        input,
+        cancellation: CancellationToken::new(),
+        progress: progress(&crew, lease.task),
+        outputs: Outputs::new(crew.blobs.clone(), BlobName::Output(lease.task, lease.fence), crew.output_max),
+    };
+    let bounds = Bounds { timeout: crew.endpoint.timeout, stop_grace: crew.stop_grace, drain: crew.drain.clone() };
+    let (outcome, interruption) = guard::run(crew.endpoint.executor.clone(), attempt, bounds).await;
+    verdict(outcome, interruption)
+}
+
+fn unreadable(why: &str) -> Verdict {
+    Verdict::Failed(Failure::new(FailureCode::Failed, format!("the stored input could not be read: {why}")), None)
+}
+
+/// Passes reports on to the Registry, at most one in each interval.
+fn progress(crew: &Crew, task: TaskId) -> Progress {
+    let (registry, interval) = (crew.registry.clone(), crew.progress_interval);
+    let passed_on = std::sync::Mutex::new(None);
+    Progress::new(move |fraction| {
+        let mut passed_on = passed_on.lock().expect("nobody panics while holding it");
+        let now = stopwatch();
+        let due = passed_on.is_none_or(|last| now.duration_since(last) >= interval);
+        if due {
+            *passed_on = Some(now);
+            registry.do_send(Progressed { task, fraction });
+        }
+    })
+}
+
+/// Has the verdict recorded, however long the store cannot write; only a drain's end gives up.
+async fn settle(crew: &Crew, lease: Lease, run: Option<Run>, verdict: Verdict) -> Ending {
+    let ending = match &verdict {
+        Verdict::Again { .. } => Ending::PutBack,
+        Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled => Ending::Settled,
+    };
+    let settlement = Settlement { lease, run, verdict, keep: crew.keep };
+    loop {
+        let settled = crew.registry.send(Settle(settlement.clone())).await.unwrap_or(Err(StoreError::Closed));
+        match settled {
+            Ok(Settled::Recorded(_)) => return ending,
+            Ok(Settled::FenceLost) => {
+                tracing::warn!(task_id = %lease.task, fence = lease.fence, "a late report was refused: the task was claimed again");
+                return Ending::Settled;
+            }
+            Err(StoreError::Closed) => return Ending::Unsettled,
+            Err(error) => {
+                tracing::warn!(task_id = %lease.task, %error, "a verdict could not be recorded; trying again");
+                if pause_or_drain(crew).await.is_none() {
+                    return Ending::Unsettled;
+                }
+            }
+        }
+    }
+}
+
+/// Waits a little; `None` when the drain's end came first.
+async fn pause_or_drain(crew: &Crew) -> Option<()> {
+    if crew.drain.is_cancelled() {
+        return None;
+    }
+    // Should the drain come first, the verdict still gets one more try.
+    tokio::select! {
+        () = tokio::time::sleep(SETTLE_AGAIN) => {}
+        () = crew.drain.cancelled() => {}
+    }
+    Some(())
+}
