@@ -10,6 +10,23 @@ use std::time::Duration;
 
 use ekiben_actors::task::EndpointName;
 
+mod endpoints;
+mod layers;
+mod problem;
+mod read;
+mod schema;
+mod section;
+mod show;
+mod tree;
+mod units;
+
+use section::Setting;
+
+pub use layers::Sources;
+pub use problem::{Problem, Problems};
+pub use show::without_secrets;
+pub use units::{Size, show_time};
+
 /// Everything that can be set. Counts and times are as documented in `config.default.toml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -146,41 +163,211 @@ pub enum Demo {
 pub const RESERVED_NAMES: [&str; 8] =
     ["metrics", "readyz", "livez", "healthz", "schema.json", "docs.json", "openapi.json", "v1"];
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Settings that are fit to run with, and where each came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    settings: Vec<Setting>,
+}
+
+impl Loaded {
+    /// The settings in effect as TOML, each with a comment that says where it came from; secrets masked.
+    pub fn to_toml(&self) -> String {
+        show::as_toml(&self.settings)
+    }
+}
+
+impl Config {
+    /// Reads all layers.
+    ///
+    /// # Errors
+    /// All that is wrong with them, at once.
+    pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+        read::config(layers::read(sources).map_err(Problems)?)
+    }
+}
 
 impl Default for Config {
+    /// What is in effect where nothing is written anywhere.
     fn default() -> Self {
-        let http = Http {
-            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-            connections: 10_000,
-            keep_alive: Duration::from_secs(75),
-            read_timeout: Duration::from_secs(30),
-            read_rate_min: 1 << 10,
-            header_bytes: 16 << 10,
-            shutdown_grace: Duration::from_secs(30),
-        };
-        let embedded =
-            EmbeddedStore { data: "./ekiben-data".into(), inline_max: 64 << 10, lease: Duration::from_secs(30) };
-        let limits = Limits {
-            body: 100 << 20,
-            output: 1 << 30,
-            queue: 1_000_000,
-            queue_per_endpoint: 1_000_000,
-            registry_memory: 256 << 20,
-            resident: 100_000,
-            crash_budget: 3,
-            run_time: Duration::from_secs(60 * 60),
-            sync_wait: Duration::from_secs(60 * 60),
-        };
-        Self {
-            http,
-            store: Store::Embedded(embedded),
-            results: Results { retention: DAY, sweep_interval: Duration::from_secs(10) },
-            limits,
-            log: Log { format: LogFormat::Text, level: "info".into(), progress_interval: Duration::from_secs(1) },
-            endpoints: Vec::new(),
-            demo: true,
+        Self::load(&Sources::default()).expect("the defaults are fit to run with, by test").config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problems> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let environment = environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Config::load(&Sources { file: Some(file.path().to_owned()), environment, ..Sources::default() })
+    }
+
+    /// What is wrong with a file, one line a problem, without the name of the file.
+    fn problems(text: &str) -> Vec<String> {
+        let problems = load(text, &[]).expect_err("something is wrong");
+        let shown = problems.0.iter().map(|problem| {
+            let shown = problem.to_string();
+            match (shown.find(" ("), shown.find("): ")) {
+                (Some(start), Some(end)) => format!("{}{}", &shown[..start], &shown[end + 1..]),
+                _ => shown,
+            }
+        });
+        shown.collect()
+    }
+
+    #[track_caller]
+    fn assert_problem(text: &str, path: &str, says: &str) {
+        let problems = problems(text);
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].starts_with(&format!("{path}: ")) && problems[0].contains(says), "{problems:#?}");
+    }
+
+    #[test]
+    fn with_nothing_written_the_demo_is_offered_with_the_documented_defaults() {
+        let config = Config::default();
+        let names: Vec<&str> = config.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+        assert_eq!((config.demo, names), (true, vec!["denoise", "detect_language"]));
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:3000");
+        assert_eq!(config.results.retention, Duration::from_secs(24 * 60 * 60));
+        assert_eq!(config.limits.body, 100 << 20);
+        assert!(config.http.workers >= 1);
+    }
+
+    #[test]
+    fn the_shortest_useful_file_is_four_lines() {
+        let short = r#"
+            [endpoints.summarize]
+            type = "http"
+            url = "http://127.0.0.1:8000/summarize"
+            concurrency = 4
+        "#;
+        let config = load(short, &[]).unwrap().config;
+        assert!(!config.demo);
+        let [summarize] = &config.endpoints[..] else { panic!("one endpoint: {config:?}") };
+        assert_eq!((summarize.name.as_str(), summarize.concurrency), ("summarize", 4));
+        assert_eq!((summarize.timeout, summarize.retention), (config.limits.run_time, config.results.retention));
+        let EndpointKind::Http(upstream) = &summarize.kind else { panic!("an http endpoint: {summarize:?}") };
+        assert_eq!((upstream.url.as_str(), upstream.method.as_str()), ("http://127.0.0.1:8000/summarize", "POST"));
+    }
+
+    #[test]
+    fn a_file_without_endpoints_is_served_with_the_demo() {
+        assert!(load("[http]\nlisten = \"127.0.0.1:0\"", &[]).unwrap().config.demo);
+        assert!(load("[endpoints]", &[]).unwrap().config.demo);
+    }
+
+    #[test]
+    fn an_endpoint_can_be_configured_by_the_environment_alone() {
+        let environment =
+            [("EKIBEN__ENDPOINTS__NOTHING__TYPE", "noop"), ("EKIBEN__ENDPOINTS__NOTHING__CONCURRENCY", "64")];
+        let config = load("", &environment).unwrap().config;
+        assert_eq!((config.endpoints[0].name.as_str(), config.endpoints[0].concurrency), ("nothing", 64));
+        assert_eq!(config.endpoints[0].kind, EndpointKind::Noop);
+    }
+
+    #[test]
+    fn what_endpoints_do_not_say_is_taken_from_the_sections_for_all() {
+        let text = "[results]\nretention = '7d'\n[limits]\nrun_time = '5m'\nqueue_per_endpoint = 10\n\
+                    [endpoints.a]\ntype = 'noop'\n\
+                    [endpoints.b]\ntype = 'noop'\ntimeout = '1s'\nretention = '1h'\nqueue = 3";
+        let endpoints = load(text, &[]).unwrap().config.endpoints;
+        let of = |endpoint: &Endpoint| (endpoint.timeout.as_secs(), endpoint.retention.as_secs(), endpoint.queue);
+        assert_eq!(of(&endpoints[0]), (300, 7 * 86_400, 10));
+        assert_eq!(of(&endpoints[1]), (1, 3600, 3));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        assert_problem("[http]\nlistn = 'x'", "http.listn", "did you mean \"http.listen\"?");
+        assert_problem("listen = 'x'", "listen", "did you mean \"http.listen\"?");
+        assert_problem("[endpoint.a]\ntype = 'noop'", "endpoint", "did you mean \"endpoints\"?");
+        let endpoint = "[endpoints.a]\ntype = 'noop'\nmax_concurrency = 3";
+        assert_problem(endpoint, "endpoints.a.max_concurrency", "did you mean \"endpoints.a.concurrency\"?");
+        assert_problem("[results]\nbanana = 1", "results.banana", "known here: retention, sweep_interval");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_refused_with_its_bounds() {
+        let endpoint = |key: &str| format!("[endpoints.a]\ntype = 'noop'\n{key}");
+        assert_problem(&endpoint("concurrency = 0"), "endpoints.a.concurrency", "the least is 1, the most 10000");
+        assert_problem(&endpoint("concurrency = -1"), "endpoints.a.concurrency", "-1 is out of bounds");
+        assert_problem(&endpoint("timeout = 30"), "endpoints.a.timeout", "write \"30s\"");
+        assert_problem(&endpoint("timeout = '0s'"), "endpoints.a.timeout", "the least is 1ms");
+        assert_problem("[http]\nheader_bytes = '1MiB'", "http.header_bytes", "the least is 1KiB, the most 96KiB");
+        assert_problem("[http]\nlisten = ':8080'", "http.listen", "write \"127.0.0.1:8080\"");
+        assert_problem("[http]\nlisten = 3000", "http.listen", "3000 is not an address");
+        assert_problem("[limits]\nbody = '12 parsecs'", "limits.body", "\"12 parsecs\" is not a size");
+        assert_problem("[store]\ntype = 'memry'", "store.type", "did you mean \"memory\"?");
+        assert_problem("[log]\nlevel = 'inof'", "log.level", "did you mean \"info\"?");
+        assert_problem("[log]\nlevel = 'ekiben=loud'", "log.level", "is not a filter of levels");
+        assert_problem("http = 3", "http", "write [http]");
+    }
+
+    #[test]
+    fn a_problem_with_an_inherited_value_is_told_once() {
+        let text = "[limits]\nrun_time = 'soon'\n[endpoints.a]\ntype = 'noop'\n[endpoints.b]\ntype = 'noop'";
+        assert_problem(text, "limits.run_time", "\"soon\" is not a time");
+    }
+
+    #[test]
+    fn an_endpoint_needs_a_name_that_is_fit_for_a_url_and_not_taken_by_a_route() {
+        for reserved in RESERVED_NAMES {
+            assert_eq!(problems(&format!("[endpoints.\"{reserved}\"]\ntype = 'noop'")).len(), 1, "{reserved}");
         }
+        assert_problem("[endpoints.metrics]\ntype = 'noop'", "endpoints.metrics", "/metrics is a route");
+        assert_problem("[endpoints.\"a b\"]\ntype = 'noop'", "endpoints.\"a b\"", "cannot name an endpoint");
+    }
+
+    #[test]
+    fn an_endpoint_needs_a_type_and_what_its_type_needs() {
+        assert_problem("[endpoints.a]\nurl = 'http://b'", "endpoints.a.type", "missing; write type = \"http\"");
+        assert_problem("[endpoints.a]\ntype = 'http'", "endpoints.a.url", "missing; write url = ");
+        assert_problem("[endpoints.a]\ntype = 'demo'", "endpoints.a.demo", "missing; write demo = ");
+        for url in ["localhost:8000", "/path", "ftp://host/", "http://", "http:// host", "3"] {
+            assert_problem(
+                &format!("[endpoints.a]\ntype = 'http'\nurl = '{url}'"),
+                "endpoints.a.url",
+                "write one such as",
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_type_is_refused_where_it_stands_beside_the_type() {
+        assert_problem(
+            "[endpoints.a]\ntype = 'noop'\nurl = 'http://b'",
+            "endpoints.a.url",
+            "of no use with type = \"noop\"",
+        );
+        assert_problem("[store]\ntype = 'memory'\ndata = 'd'", "store.data", "of no use with type = \"memory\"");
+    }
+
+    #[test]
+    fn a_type_from_a_higher_layer_leaves_the_keys_of_the_old_type_without_effect() {
+        let text = "[store]\ndata = 'd'\n[endpoints.a]\ntype = 'http'\nurl = 'http://b'";
+        let environment = [("EKIBEN__STORE__TYPE", "memory"), ("EKIBEN__ENDPOINTS__A__TYPE", "noop")];
+        let config = load(text, &environment).unwrap().config;
+        assert_eq!((config.store, &config.endpoints[0].kind), (Store::Memory, &EndpointKind::Noop));
+    }
+
+    #[test]
+    fn credentials_and_connection_headers_are_never_passed_on() {
+        let forward =
+            |header: &str| format!("[endpoints.a]\ntype = 'http'\nurl = 'http://b'\nforward_headers = ['{header}']");
+        assert_problem(&forward("Authorization"), "endpoints.a.forward_headers", "never kept with a task");
+        assert_problem(&forward("Transfer-Encoding"), "endpoints.a.forward_headers", "belongs to a connection");
+        assert_problem(&forward("x y"), "endpoints.a.forward_headers", "is not the name of a header");
+        let config = load(&forward("X-Request-Id"), &[]).unwrap().config;
+        let EndpointKind::Http(upstream) = &config.endpoints[0].kind else { panic!("an http endpoint") };
+        assert_eq!(upstream.forward_headers, ["x-request-id"]);
+    }
+
+    #[test]
+    fn a_complaint_shows_no_secret_of_a_url() {
+        let shown = problems("[endpoints.a]\ntype = 'http'\nurl = 'ftp://user:hush@host/?token=hush'").concat();
+        assert!(shown.contains("ftp://***@host/?token=***") && !shown.contains("hush"), "{shown}");
     }
 }

@@ -1,1 +1,10 @@
-fn main() {}
+//! The binary: its allocator, and the command line.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    ekiben::cli::main()
+}

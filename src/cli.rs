@@ -1,0 +1,122 @@
+//! The command line: which command, which settings, and the exit code.
+//!
+//! Nothing is decided here but that; serving is in [`crate::serve`], settings are in [`crate::config`].
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Loaded, Sources};
+use crate::{serve, telemetry};
+
+mod check;
+mod print;
+
+use print::print;
+
+const ABOUT: &str = "A durable async task queue for inference: submit over HTTP, fetch the result later.";
+
+const LEARN_MORE: &str = "\
+Examples:
+  ekiben                                  serve with the defaults: two demo endpoints on 127.0.0.1:3000
+  ekiben --config ekiben.toml             serve the endpoints of a file
+  ekiben check --config ekiben.toml       is the file fit to run with? what would it serve?
+  ekiben config --config ekiben.toml      which settings are in effect, and where does each come from?
+
+A whole file of settings may be as short as:
+  [endpoints.summarize]
+  type = \"http\"
+  url = \"http://127.0.0.1:8000/summarize\"
+  concurrency = 4
+
+Settings come from these places, a later one over an earlier one:
+  1. the defaults, compiled in            `ekiben config` shows them
+  2. the file of --config                 or of the variable EKIBEN_CONFIG
+  3. the environment                      EKIBEN__SECTION__KEY, e.g. EKIBEN__LIMITS__BODY=10MiB
+                                          or EKIBEN__ENDPOINTS__SUMMARIZE__CONCURRENCY=8
+  4. the flags --listen and --data
+
+Exit codes:
+  0    done; after SIGTERM or SIGINT: stopped in good order
+  1    the settings are not fit to run with, or the service could not start or go on
+  2    the command line is wrong
+  130  a second SIGINT ended it at once (143: a second SIGTERM); nothing acknowledged is lost";
+
+#[derive(Debug, Parser)]
+#[command(name = "ekiben", version, about = ABOUT, after_help = LEARN_MORE, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; this is also what `ekiben` alone does
+    Serve(Flags),
+    /// Say whether the settings are fit to run with, with all that is wrong, and what would be served
+    Check(Flags),
+    /// Print the settings in effect as TOML, each with the place it came from; secrets are masked
+    Config(Flags),
+}
+
+#[derive(Args, Debug)]
+struct Flags {
+    /// The file of settings
+    #[arg(long, value_name = "FILE", env = "EKIBEN_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// The address to listen on, e.g. 0.0.0.0:3000; the setting http.listen
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// The folder in which tasks are kept; the setting store.data
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let (flags, command): (Flags, fn(Loaded) -> ExitCode) = match line.command {
+        None => (line.flags, serve),
+        Some(Command::Serve(flags)) => (flags, serve),
+        Some(Command::Check(flags)) => (flags, |loaded| print(&check::report(&loaded.config))),
+        Some(Command::Config(flags)) => (flags, |loaded| print(&loaded.to_toml())),
+    };
+    match Config::load(&sources(flags)) {
+        Ok(loaded) => command(loaded),
+        Err(problems) => {
+            eprintln!("ekiben: {problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sources(flags: Flags) -> Sources {
+    Sources { file: flags.config, environment: std::env::vars_os().collect(), listen: flags.listen, data: flags.data }
+}
+
+fn serve(loaded: Loaded) -> ExitCode {
+    let _log = telemetry::start(&loaded.config.log);
+    serve::run(loaded.config)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn ekiben_alone_takes_the_flags_of_serve() {
+        let line = CommandLine::try_parse_from(["ekiben", "--listen", "127.0.0.1:1", "--data", "d"]).unwrap();
+        assert!(line.command.is_none());
+        assert_eq!(line.flags.listen.as_deref(), Some("127.0.0.1:1"));
+    }
+}
