@@ -22,8 +22,9 @@ mod echo;
 mod generator;
 #[path = "service/load.rs"]
 mod load;
-#[path = "service/machine.rs"]
 mod machine;
+#[path = "service/processor.rs"]
+mod processor;
 #[path = "service/report.rs"]
 mod report;
 #[path = "service/rounds.rs"]

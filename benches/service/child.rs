@@ -81,12 +81,14 @@ pub fn start_service(log_level: &str, stuck: &Server) -> Result<Server, String> 
     let config = folder.path().join("ekiben.toml");
     fs::write(&config, settings(log_level, stuck)).map_err(|error| format!("writing the settings: {error}"))?;
     let program = env!("CARGO_BIN_EXE_ekiben");
-    let check = Command::new(program).arg("check").arg("--config").arg(&config).output();
+    let check = Command::new(program).env_clear().arg("check").arg("--config").arg(&config).output();
     let check = check.map_err(|error| format!("checking the settings: {error}"))?;
     if !check.status.success() {
         return Err(format!("the settings are refused: {}", String::from_utf8_lossy(&check.stderr)));
     }
+    // Nothing but the file says how it is set.
     let child = Command::new(program)
+        .env_clear()
         .arg("serve")
         .arg("--config")
         .arg(&config)
