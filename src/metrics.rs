@@ -148,7 +148,8 @@ impl Snapshot {
         let help = "From the head of a request to the head of its answer";
         let mut seconds = histogram(encoder, "ekiben_http_request_seconds", help)?;
         for took in &self.took {
-            let mut family = seconds.encode_family(&[("route", took.route)])?;
+            let labels = [("route", took.route)];
+            let mut family = seconds.encode_family(&labels)?;
             let requests = took.buckets.iter().map(|(_, requests)| requests).sum();
             family.encode_histogram::<NoLabelSet>(took.sum, requests, &took.buckets, None)?;
         }
