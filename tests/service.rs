@@ -6,3 +6,7 @@ mod harness;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/program.rs"]
 mod program;
+#[path = "service/python.rs"]
+mod python;
+#[path = "service/venv.rs"]
+mod venv;
