@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -204,7 +205,7 @@ async fn end(
 ) -> ExitCode {
     let grace = config.http.shutdown_grace;
     tracing::info!(signal = name(signal), grace = %humantime::format_duration(grace), "draining: no new tasks are taken");
-    app.begin_drain();
+    app.draining.store(true, Ordering::Release);
     let orderly = async {
         let drained = system.drain(grace).await;
         tracing::info!(

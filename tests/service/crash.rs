@@ -78,9 +78,8 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills_at_random_moments() {
 
     for _ in 0..ROUNDS {
         let stop = Arc::new(AtomicBool::new(false));
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|_| tokio::spawn(submit_until(stop.clone(), server.url(), ledger.clone())))
-            .collect();
+        let callers: Vec<_> =
+            (0..CALLERS).map(|_| tokio::spawn(submit_until(stop.clone(), server.url(), ledger.clone()))).collect();
         tokio::time::sleep(Duration::from_millis(random.below(150))).await;
         server.kill();
         stop.store(true, Ordering::Relaxed);
@@ -93,7 +92,11 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills_at_random_moments() {
 
     assert!(slowest < OPEN_WITHIN, "the store took {slowest:?} to open");
     let ledger = Arc::into_inner(ledger).unwrap().into_inner().unwrap();
-    println!("{} acknowledged, {} unanswered, opened in {slowest:?} at most", ledger.acknowledged.len(), ledger.unanswered);
+    println!(
+        "{} acknowledged, {} unanswered, opened in {slowest:?} at most",
+        ledger.acknowledged.len(),
+        ledger.unanswered
+    );
     assert!(ledger.acknowledged.len() > ROUNDS, "there was no load to speak of");
     let client = Client::new(&server.url(), "noop");
     for task in &ledger.acknowledged {

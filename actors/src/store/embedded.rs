@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures::future::ready;
 use tokio::sync::oneshot;
 
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, SystemClock};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
@@ -76,6 +76,13 @@ impl EmbeddedOptions {
 
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, lease: Self::LEASE, inline_max: Self::INLINE_MAX, size_max: None }
+    }
+}
+
+impl Default for EmbeddedOptions {
+    /// By the machine's clock.
+    fn default() -> Self {
+        Self::new(Arc::new(SystemClock))
     }
 }
 

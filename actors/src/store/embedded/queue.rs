@@ -230,8 +230,7 @@ impl Writer<'_> {
         self.write_starts(Which::All)?;
         let Some(mut row) = self.row_on(id, endpoint)? else { return Ok(Canceled::Unknown) };
         match row.task.state {
-            State::Canceled => Ok(Canceled::Canceled(row.task)),
-            State::Completed | State::Failed => Ok(Canceled::Finished(row.task.state)),
+            State::Completed | State::Failed | State::Canceled => Ok(Canceled::Finished(row.task.state)),
             State::Pending | State::InProgress if row.holder.is_some() => Ok(Canceled::Held(row.task.state)),
             State::Pending | State::InProgress => {
                 let before = row.task.state;
