@@ -22,7 +22,7 @@ FAILURES = [
     (500, BentoMLException, 500, UNEXPECTED),
     (503, ServiceUnavailable, 503, UNEXPECTED),
     # A number that Python does not know would be a ValueError in the client, so it comes as 502.
-    (599, BentoMLException, 502, "599"),
+    (599, BentoMLException, 502, UNEXPECTED),
 ]
 
 

@@ -1,7 +1,8 @@
 """A task from its submission to its result."""
 
-from clients import answer, is_id, reaches, refused, result, run, same, status, word
 from bentoml.exceptions import InvalidArgument, NotFound
+
+from clients import answer, is_id, reaches, refused, result, run, same, status, word
 
 
 async def scenario(client, upstream):

@@ -14,7 +14,7 @@ TOKEN = "for the service alone"
 
 
 async def both_ways(endpoint, *args, **kwargs):
-    """The result of a task and that of a call that waits; one file can be read twice, so it is opened by path."""
+    """The result of a task, and then that of a call that waits. Files are given by path, as both are to read them."""
     yield await result(await answer(endpoint.submit(*args, **kwargs)))
     yield await answer(endpoint(*args, **kwargs))
 

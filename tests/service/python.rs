@@ -90,34 +90,34 @@ fn use_the_demo(clients: Clients) {
 #[track_caller]
 fn play(script: &str, clients: Clients) {
     let bench = Bench::new(clients);
-    bench.venv.run(script, &[&bench.server.url(), &bench.upstream.url]);
+    bench.venv.run(script, &[&bench.server.url(), &bench.models.url]);
 }
 
-/// The service with its endpoints and the upstream that serves them.
+/// The service with its endpoints, and the models behind them.
 struct Bench {
     venv: Venv,
     server: Server,
-    upstream: Upstream,
+    models: ModelServer,
 }
 
 impl Bench {
     #[track_caller]
     fn new(clients: Clients) -> Self {
         let venv = Venv::of(clients);
-        let upstream = Upstream::start(&venv);
-        let server = Server::start(&ENDPOINTS.replace("UPSTREAM", &upstream.url));
-        Self { venv, server, upstream }
+        let models = ModelServer::start(&venv);
+        let server = Server::start(&ENDPOINTS.replace("UPSTREAM", &models.url));
+        Self { venv, server, models }
     }
 }
 
-/// `upstream.py`, running.
-struct Upstream {
+/// The upstream of the endpoints, `upstream.py`, running.
+struct ModelServer {
     url: String,
     _program: Program,
     _folder: TempDir,
 }
 
-impl Upstream {
+impl ModelServer {
     #[track_caller]
     fn start(venv: &Venv) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
