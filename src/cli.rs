@@ -2,12 +2,13 @@
 //!
 //! Nothing is decided here but that; serving is in [`crate::serve`], settings are in [`crate::config`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Loaded, Sources};
+use crate::demo::sample::{SampleOptions, noisy_wav};
 use crate::{serve, telemetry};
 
 mod check;
@@ -23,6 +24,7 @@ Examples:
   ekiben --config ekiben.toml             serve the endpoints of a file
   ekiben check --config ekiben.toml       is the file fit to run with? what would it serve?
   ekiben config --config ekiben.toml      which settings are in effect, and where does each come from?
+  ekiben sample-wav noisy.wav             make an input for the demo endpoint `denoise`
 
 A whole file of settings may be as short as:
   [endpoints.summarize]
@@ -39,8 +41,9 @@ Settings come from these places, a later one over an earlier one:
 
 Exit codes:
   0    done; after SIGTERM or SIGINT: stopped in good order
-  1    the settings are not fit to run with, or the service could not start or go on
+  1    the settings are not fit to run with, or the service could not start
   2    the command line is wrong
+  70   a part of the service failed, by a bug; a restart resumes from the store
   130  a second SIGINT ended it at once (143: a second SIGTERM); nothing acknowledged is lost";
 
 #[derive(Debug, Parser)]
@@ -60,6 +63,12 @@ enum Command {
     Check(Flags),
     /// Print the settings in effect as TOML, each with the place it came from; secrets are masked
     Config(Flags),
+    /// Write a small noisy recording, made on the spot, for trying the demo endpoint `denoise`
+    SampleWav {
+        /// The WAV file to write
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -83,11 +92,22 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(flags)) => (flags, serve),
         Some(Command::Check(flags)) => (flags, |loaded| print(&check::report(&loaded.config))),
         Some(Command::Config(flags)) => (flags, |loaded| print(&loaded.to_toml())),
+        Some(Command::SampleWav { file }) => return sample_wav(&file),
     };
     match Config::load(&sources(flags)) {
         Ok(loaded) => command(loaded),
         Err(problems) => {
             eprintln!("ekiben: {problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sample_wav(file: &Path) -> ExitCode {
+    match std::fs::write(file, noisy_wav(&SampleOptions::default())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ekiben: {} could not be written: {error}", file.display());
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,4 @@
-//! The actor system of Ekiben: a durable task queue to embed in an actix application.
+#![doc = include_str!("../ARCHITECTURE.md")]
 
 mod alarm;
 pub mod body;
@@ -9,6 +9,7 @@ pub mod journal;
 pub mod lifecycle;
 pub mod limits;
 pub mod measure;
+pub mod prelude;
 pub mod registry;
 pub mod spool;
 pub mod store;
@@ -17,3 +18,8 @@ pub mod system;
 pub mod task;
 pub mod task_actor;
 mod turns;
+
+/// The README's code is compiled with the tests.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -23,8 +23,10 @@ use crate::task::{EndpointName, FailureCode, Output, State, Task, TaskId, Timest
 use crate::turns::Turns;
 
 mod recent;
+mod waiting;
 
 use recent::Recent;
+use waiting::Waiting;
 
 /// How many expired tasks are deleted in one transaction.
 const SWEEP_BATCH: usize = 1000;
@@ -145,7 +147,9 @@ impl EndpointMeasures {
 /// See the module's own words.
 pub struct RegistryActor {
     ledger: Arc<dyn Ledger>,
-    live: HashMap<TaskId, Task>,
+    waiting: Waiting,
+    /// As many as there are slots at most.
+    running: HashMap<TaskId, Task>,
     recent: Recent,
     watchers: HashMap<TaskId, Vec<oneshot::Sender<Task>>>,
     measures: HashMap<EndpointName, EndpointMeasures>,
@@ -160,7 +164,8 @@ impl RegistryActor {
     pub(crate) fn new(ledger: Arc<dyn Ledger>, memory: usize, sweep_interval: Duration, sentinel: Sentinel) -> Self {
         Self {
             ledger,
-            live: HashMap::new(),
+            waiting: Waiting::default(),
+            running: HashMap::new(),
             recent: Recent::new(memory),
             watchers: HashMap::new(),
             measures: HashMap::new(),
@@ -172,9 +177,14 @@ impl RegistryActor {
         }
     }
 
-    /// What is at hand about a task of that endpoint: nothing known, or known to be another endpoint's.
-    fn at_hand(&self, task: TaskId) -> Option<&Task> {
-        self.live.get(&task).or_else(|| self.recent.task(task))
+    /// A task of this node that has not ended.
+    fn live(&self, task: TaskId) -> Option<Task> {
+        self.running.get(&task).cloned().or_else(|| self.waiting.get(task))
+    }
+
+    fn forget_live(&mut self, task: TaskId) {
+        self.running.remove(&task);
+        self.waiting.remove(task);
     }
 
     fn measures_of(&mut self, endpoint: &EndpointName) -> &mut EndpointMeasures {
@@ -183,20 +193,21 @@ impl RegistryActor {
 
     /// A start as the rest of the world sees it: at once, while the store writes it.
     fn note_start(&mut self, task: TaskId, run: Run) {
-        let Some(task) = self.live.get_mut(&task) else { return };
+        let Some(mut task) = self.waiting.remove(task) else { return };
         task.state = State::InProgress;
         task.attempt = run.attempt;
         task.started_at = Some(run.started_at);
-        journal::started(task);
-        let (endpoint, queued) = (task.endpoint.clone(), seconds_between(task.due_at, run.started_at));
-        self.measures_of(&endpoint).queue_seconds.observe(queued);
+        journal::started(&task);
+        let queued = seconds_between(task.due_at, run.started_at);
+        self.measures_of(&task.endpoint).queue_seconds.observe(queued);
+        self.running.insert(task.id, task);
     }
 
     /// Takes over what the store has recorded, and tells those who wait for it.
     fn note_settled(&mut self, task: Task, output: Option<Output>) {
         journal::settled(&task);
         self.measure_settled(&task);
-        self.live.remove(&task.id);
+        self.forget_live(task.id);
         if !task.state.is_finished() {
             return;
         }
@@ -260,7 +271,7 @@ impl Handler<Admitted> for RegistryActor {
 
     fn handle(&mut self, Admitted(task): Admitted, ctx: &mut Self::Context) {
         self.turns.count(ctx);
-        self.live.insert(task.id, task);
+        self.waiting.insert(&task);
     }
 }
 
@@ -278,7 +289,7 @@ impl Handler<Progressed> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, Progressed { task, fraction }: Progressed, _: &mut Self::Context) {
-        if let Some(task) = self.live.get(&task) {
+        if let Some(task) = self.running.get(&task) {
             journal::progressed(task, fraction);
         }
     }
@@ -334,7 +345,7 @@ impl Handler<NotOurs> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, NotOurs(task): NotOurs, _: &mut Self::Context) {
-        self.live.remove(&task);
+        self.forget_live(task);
     }
 }
 
@@ -360,8 +371,8 @@ impl Handler<Status> for RegistryActor {
 
     fn handle(&mut self, Status { task, endpoint }: Status, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
-        if let Some(task) = self.at_hand(task) {
-            return Response::reply(Ok((task.endpoint == endpoint).then(|| task.clone())));
+        if let Some(task) = self.live(task).or_else(|| self.recent.task(task).cloned()) {
+            return Response::reply(Ok(Some(task).filter(|task| task.endpoint == endpoint)));
         }
         let stored = self.ledger.get(task);
         Response::fut(async move { Ok(stored.await?.filter(|task| task.endpoint == endpoint)) })
@@ -373,8 +384,8 @@ impl Handler<Fetch> for RegistryActor {
 
     fn handle(&mut self, Fetch { task, endpoint }: Fetch, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
-        if let Some(task) = self.live.get(&task) {
-            return Response::reply(Ok((task.endpoint == endpoint).then(|| (task.clone(), None))));
+        if let Some(task) = self.live(task) {
+            return Response::reply(Ok(Some((task, None)).filter(|(task, _)| task.endpoint == endpoint)));
         }
         if let Some((task, output)) = self.recent.get(task) {
             return Response::reply(Ok((task.endpoint == endpoint).then(|| (task.clone(), output.cloned()))));
@@ -403,7 +414,7 @@ impl Handler<Watch> for RegistryActor {
             watchers.retain(|watcher| !watcher.is_closed());
             watchers.push(teller);
         }
-        if self.live.contains_key(&task) {
+        if self.running.contains_key(&task) || self.waiting.contains(task) {
             return Response::reply(Ok(Watched::Unfinished(listener)));
         }
         // Subscribed first, read after: a task that finishes in between is seen by the read.

@@ -115,11 +115,11 @@ pub struct Claims {
 /// What `cancel` answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Canceled {
-    /// It is canceled now, or was before.
+    /// It is canceled now; the call did it.
     Canceled(Task),
     /// A node holds it: only that node can say whether it has started.
     Held(State),
-    /// It has completed or failed.
+    /// It had completed, failed, or been canceled before.
     Finished(State),
     /// There is no such task on that endpoint.
     Unknown,

@@ -30,7 +30,7 @@ use crate::turns::Turns;
 
 mod line;
 
-use line::{Line, WaitKey};
+use line::{Line, Rank, WaitKey};
 
 /// The most tasks of an endpoint that one claim brings.
 const CLAIM_BATCH: usize = 500;
@@ -201,12 +201,13 @@ pub struct Supervisor {
     _sentinel: Sentinel,
 }
 
-/// A task that has an actor.
+/// A task that has an actor. Small on purpose, as the actor is.
 struct Resident {
     actor: Addr<TaskActor>,
+    rank: Rank,
     line: u32,
-    /// Where it stands in its line; `None` once it was told to start.
-    waits: Option<WaitKey>,
+    /// Whether it stands in its line; not any more once it was told to start.
+    waits: bool,
 }
 
 struct Draining {
@@ -326,17 +327,16 @@ impl Supervisor {
     fn take_in(&mut self, index: usize, task: &Task, lease: Lease, input: Option<Input>) {
         let line = &mut self.lines[index];
         let actor = TaskActor::new(line.crew.clone(), lease, task.attempt).start();
-        let key = WaitKey::of(task);
+        let rank = Rank::of(task);
         let starts_now = line.waiters.is_empty() && line.slots_free > 0 && self.drain.is_none();
-        let waits = if starts_now {
+        if starts_now {
             line.note_start();
             actor.do_send(Start { input });
-            None
         } else {
-            line.waiters.insert(key);
-            Some(key)
-        };
-        self.residents.insert(task.id, Resident { actor, line: index as u32, waits });
+            line.waiters.insert(WaitKey { rank, task: task.id });
+        }
+        let line = u32::try_from(index).expect("there are far fewer lines");
+        self.residents.insert(task.id, Resident { actor, rank, line, waits: !starts_now });
     }
 
     fn actor_of(&self, task: TaskId, line: usize) -> Result<Option<Addr<TaskActor>>, OfAnotherEndpoint> {
@@ -359,7 +359,7 @@ impl Supervisor {
             && let Some(next) = line.waiters.pop_first()
         {
             let resident = self.residents.get_mut(&next.task).expect("who waits in a line is resident");
-            resident.waits = None;
+            resident.waits = false;
             line.note_start();
             resident.actor.do_send(Start { input: None });
         }
@@ -370,12 +370,11 @@ impl Supervisor {
         let index = resident.line as usize;
         let line = &mut self.lines[index];
         line.resident -= 1;
-        match resident.waits {
-            Some(key) => {
-                line.waiters.remove(&key);
-                line.waiting -= 1;
-            }
-            None => line.slots_free += 1,
+        if resident.waits {
+            line.waiters.remove(&WaitKey { rank: resident.rank, task });
+            line.waiting -= 1;
+        } else {
+            line.slots_free += 1;
         }
         match ending {
             Ending::Settled => {}
@@ -388,8 +387,9 @@ impl Supervisor {
                 "a task's actor ended without a verdict in the store; the task runs again after the next start"
             ),
         }
-        let ran = resident.waits.is_none();
-        if ran && let Some(draining) = &mut self.drain {
+        if !resident.waits
+            && let Some(draining) = &mut self.drain
+        {
             draining.drained.count(ending);
         }
         self.dispatch(index);

@@ -20,6 +20,7 @@ struct Candidate {
 
 const CANDIDATES: &[Candidate] = &[
     Candidate { name: "memory", open: opened::memory, durable: false },
+    Candidate { name: "embedded", open: opened::embedded, durable: true },
     Candidate { name: "faulty", open: well_behaved, durable: false },
 ];
 

@@ -54,7 +54,12 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Files that may name a driver or a client, beside the rules above.
-const ONLY_IN: &[(&str, &str)] = &[("rusqlite", "store/embedded"), ("reqwest", "executor/http")];
+const ONLY_IN: &[(&str, &str)] = &[
+    ("rusqlite", "store/embedded"),
+    ("hyper", "executor/http"),
+    ("reqwest", "executor/http"),
+    ("rustls", "executor/http"),
+];
 
 /// A source file, by its path under `src` without the ending: `store/embedded/writer`.
 struct Source {

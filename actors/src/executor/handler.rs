@@ -14,8 +14,10 @@ use std::fmt::{self, Display};
 use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,7 +26,7 @@ use tokio::task::spawn_blocking;
 
 use crate::body::Body;
 use crate::executor::{Attempt, Executor, Outputs};
-use crate::spool::SpoolError;
+use crate::spool::{self, SpoolError};
 use crate::task::{Failure, FailureCode, Outcome, Output};
 
 /// Runs attempts by calling a function of this process.
@@ -191,7 +193,7 @@ async fn kept(outcome: Outcome, outputs: &Outputs) -> Outcome {
     match outcome {
         Outcome::Done(output) => match kept_output(output, outputs).await {
             Ok(output) => Outcome::Done(output),
-            Err(error) => not_kept(&error),
+            Err(failure) => Outcome::Failed(failure, None),
         },
         // The failure says more than that its answer was too large, so it stands, without the answer.
         Outcome::Failed(failure, Some(answer)) => Outcome::Failed(failure, kept_output(answer, outputs).await.ok()),
@@ -200,29 +202,36 @@ async fn kept(outcome: Outcome, outputs: &Outputs) -> Outcome {
     }
 }
 
-async fn kept_output(output: Output, outputs: &Outputs) -> Result<Output, SpoolError> {
+async fn kept_output(output: Output, outputs: &Outputs) -> Result<Output, Failure> {
+    let own_file = outputs.blobs.path(outputs.name);
     let body = match output.body {
-        Body::Inline(bytes) => {
-            let mut spool = outputs.spool();
-            spool.write(&bytes).await?;
-            spool.finish().await?
-        }
-        Body::File(file) if file.len() > outputs.limit() => {
-            return Err(SpoolError::TooLarge { limit: outputs.limit() });
-        }
-        Body::File(file) => Body::File(file),
+        Body::File(file) if own_file.as_deref() == Some(file.path()) => Body::File(file),
+        // Another file, e.g. the input's, is copied: each is deleted in its own time.
+        Body::File(_) | Body::Inline(_) => copied(output.body, outputs).await?,
     };
     Ok(Output { body, ..output })
 }
 
-fn not_kept(error: &SpoolError) -> Outcome {
+async fn copied(body: Body, outputs: &Outputs) -> Result<Body, Failure> {
+    let mut spool = outputs.spool();
+    let mut chunks = pin!(spool::chunks(body));
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            Failure::new(FailureCode::Failed, format!("the output could not be read from disk: {error}"))
+        })?;
+        spool.write(&chunk).await.map_err(not_kept)?;
+    }
+    spool.finish().await.map_err(not_kept)
+}
+
+fn not_kept(error: SpoolError) -> Failure {
     match error {
         SpoolError::TooLarge { limit } => {
-            Outcome::failed(FailureCode::TooLarge, format!("the output is larger than the limit of {limit} bytes"))
+            Failure::new(FailureCode::TooLarge, format!("the output is larger than the limit of {limit} bytes"))
         }
         // The path is left out: failures are shown to clients.
         SpoolError::Write { source, .. } => {
-            Outcome::failed(FailureCode::Failed, format!("the output could not be written to disk: {source}"))
+            Failure::new(FailureCode::Failed, format!("the output could not be written to disk: {source}"))
         }
     }
 }

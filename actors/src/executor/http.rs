@@ -7,7 +7,7 @@
 //! - `request`: what is sent
 //! - `answer`: what is made of what comes back
 //! - `trouble`: what is made of it when nothing usable does
-//! - `tls`: whom an https URL trusts
+//! - `tls`: whom an https URL trusts; there with the feature `https`
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, ClientBuilder, Method, Url};
 
 use crate::executor::{Attempt, Executor};
 use crate::task::Outcome;
 
 mod answer;
 mod request;
+#[cfg(feature = "https")]
 mod tls;
 mod trouble;
 
@@ -72,8 +73,10 @@ pub enum HttpError {
     BadMethod(String),
     #[error("the header \"{name}\" of an answer cannot be kept: {reason}")]
     BadKeepHeader { name: String, reason: &'static str },
-    #[error("https cannot be used: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error("the URL's scheme is \"https\", but this program was built without the feature https")]
+    NoHttps,
+    #[error("https cannot be used: {0}; the machine needs certificate authorities, e.g. the package ca-certificates")]
+    Tls(String),
     #[error("the HTTP client could not be set up: {0}")]
     Client(String),
 }
@@ -151,7 +154,9 @@ fn read_url(text: &str) -> Result<Url, HttpError> {
     let url =
         Url::parse(text).map_err(|error| HttpError::BadUrl { url: shown_text(text), reason: error.to_string() })?;
     match url.scheme() {
-        "http" | "https" => Ok(url),
+        "http" => Ok(url),
+        "https" if cfg!(feature = "https") => Ok(url),
+        "https" => Err(HttpError::NoHttps),
         other => Err(HttpError::BadScheme(other.to_owned())),
     }
 }
@@ -182,20 +187,24 @@ fn read_method(text: &str) -> Result<Method, HttpError> {
 }
 
 fn new_client(url: &Url, connect_timeout: Duration) -> Result<Client, HttpError> {
-    let trust = match url.scheme() {
-        "https" => tls::as_the_machine_trusts()?,
-        _ => tls::trusting_nobody()?,
-    };
     let client = Client::builder()
-        .tls_backend_preconfigured(trust)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(IDLE_CONNECTION_MAX)
-        .user_agent(HeaderValue::from_static(USER_AGENT))
-        .build();
-    client.map_err(|error| HttpError::Client(trouble::root(&error)))
+        .user_agent(HeaderValue::from_static(USER_AGENT));
+    secured(client, url)?.build().map_err(|error| HttpError::Client(trouble::root(&error)))
+}
+
+#[cfg(feature = "https")]
+fn secured(client: ClientBuilder, url: &Url) -> Result<ClientBuilder, HttpError> {
+    Ok(client.tls_backend_preconfigured(tls::configuration(url)?))
+}
+
+#[cfg(not(feature = "https"))]
+fn secured(client: ClientBuilder, _: &Url) -> Result<ClientBuilder, HttpError> {
+    Ok(client)
 }
 
 #[cfg(test)]
@@ -218,6 +227,12 @@ mod tests {
             let refusal = refusal(HttpOptions::new(url));
             assert!(refusal.starts_with(message), "{refusal}");
         }
+    }
+
+    #[cfg(not(feature = "https"))]
+    #[test]
+    fn https_without_its_feature_is_refused() {
+        assert!(refusal(HttpOptions::new("https://host/")).ends_with("built without the feature https"));
     }
 
     #[test]

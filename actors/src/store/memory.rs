@@ -264,8 +264,7 @@ impl Kept {
     fn cancel(&mut self, id: TaskId, endpoint: &EndpointName, keep: Duration, now: Timestamp) -> Canceled {
         let Some(row) = self.row_on(id, endpoint) else { return Canceled::Unknown };
         match row.task.state {
-            State::Canceled => Canceled::Canceled(row.task.clone()),
-            State::Completed | State::Failed => Canceled::Finished(row.task.state),
+            State::Completed | State::Failed | State::Canceled => Canceled::Finished(row.task.state),
             State::Pending | State::InProgress if row.held => Canceled::Held(row.task.state),
             State::Pending | State::InProgress => {
                 let canceled = self.tables.change(id, |row| row.finish(State::Canceled, None, None, keep, now));

@@ -11,22 +11,28 @@ use super::LineMeasures;
 use crate::task::{Priority, Task, TaskId, Timestamp};
 use crate::task_actor::Crew;
 
-/// Where a task stands among those who wait: the most urgent first, then the longest due, then the oldest.
+/// What decides who goes first: the most urgent, then the longest due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WaitKey {
+pub struct Rank {
     priority: Priority,
     due_micros: i64,
-    pub task: TaskId,
 }
 
-impl WaitKey {
+impl Rank {
     pub fn of(task: &Task) -> Self {
-        Self { priority: task.priority, due_micros: task.due_at.timestamp_micros(), task: task.id }
+        Self { priority: task.priority, due_micros: task.due_at.timestamp_micros() }
     }
 
     fn due_at(&self) -> Timestamp {
         DateTime::from_timestamp_micros(self.due_micros).expect("it was an instant before")
     }
+}
+
+/// Where a task stands in its line: by rank, and of one rank the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WaitKey {
+    pub rank: Rank,
+    pub task: TaskId,
 }
 
 pub struct Line {
@@ -77,7 +83,7 @@ impl Line {
     }
 
     pub fn measures(&self, now: Timestamp) -> LineMeasures {
-        let longest = self.waiters.first().map(|first| now - first.due_at());
+        let longest = self.waiters.first().map(|first| now - first.rank.due_at());
         LineMeasures {
             endpoint: self.crew.name.clone(),
             waiting: self.waiting,

@@ -5,26 +5,31 @@
 
 use std::sync::Arc;
 
-use rustls::client::WantsClientCert;
-use rustls::{ClientConfig, ConfigBuilder, Error, RootCertStore, WantsVerifier};
+use reqwest::Url;
+use rustls::{ClientConfig, Error, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 
-/// For https. Reads the machine's certificates, which takes some milliseconds.
-pub fn as_the_machine_trusts() -> Result<ClientConfig, Error> {
-    Ok(without_client_certificate(with_cryptography()?.with_platform_verifier()?))
+use super::HttpError;
+
+/// What a client for that URL needs. For https the machine's certificates are read, which takes some
+/// milliseconds; a client that only calls http must be given a configuration all the same, but trusts nobody,
+/// so that a machine without certificates will do.
+pub fn configuration(url: &Url) -> Result<ClientConfig, HttpError> {
+    let trust = match url.scheme() {
+        "https" => as_the_machine_trusts(),
+        _ => trusting_nobody(),
+    };
+    trust.map_err(|error| HttpError::Tls(error.to_string()))
 }
 
-/// For a client that only calls http, but must be given a configuration all the same: there, a machine without
-/// certificates is fine.
-pub fn trusting_nobody() -> Result<ClientConfig, Error> {
-    Ok(without_client_certificate(with_cryptography()?.with_root_certificates(RootCertStore::empty())))
+fn as_the_machine_trusts() -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?.with_platform_verifier()?;
+    Ok(builder.with_no_client_auth())
 }
 
-fn with_cryptography() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
-}
-
-fn without_client_certificate(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig {
-    builder.with_no_client_auth()
+fn trusting_nobody() -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?.with_root_certificates(RootCertStore::empty());
+    Ok(builder.with_no_client_auth())
 }

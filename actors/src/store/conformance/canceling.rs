@@ -48,14 +48,16 @@ async fn a_task_that_was_put_back_is_canceled(bench: Bench) {
 
 async fn a_task_canceled_twice_was_canceled_once(bench: Bench) {
     let task = bench.submit(new_task()).await;
-    let first = bench.cancel(task.id).await;
+    let Canceled::Canceled(canceled) = bench.cancel(task.id).await else { panic!("nobody holds the task") };
     bench.clock.advance(SECOND);
-    assert_eq!(bench.cancel(task.id).await, first);
+    assert_eq!(bench.cancel(task.id).await, Canceled::Finished(State::Canceled));
+    assert_eq!(bench.get(task.id).await, canceled);
 }
 
 async fn a_task_settled_as_canceled_counts_as_canceled(bench: Bench) {
     let task = bench.settled(new_task(), Verdict::Canceled).await;
-    assert_eq!(bench.cancel(task.id).await, Canceled::Canceled(task));
+    assert_eq!(bench.cancel(task.id).await, Canceled::Finished(State::Canceled));
+    assert_eq!(bench.get(task.id).await, task);
 }
 
 async fn a_held_task_is_left_to_its_node(bench: Bench) {

@@ -1,0 +1,2 @@
+-- How many tasks of each endpoint are in each state.
+SELECT endpoint, state, tasks FROM tally

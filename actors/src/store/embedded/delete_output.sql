@@ -1,0 +1,2 @@
+-- Forgets a task's output. Served by the primary key.
+DELETE FROM output WHERE task = ?1

@@ -1,0 +1,214 @@
+//! What the Registry's calls do, inside the writer's transaction.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::body::Body;
+use crate::clock;
+use crate::lifecycle::Verdict;
+use crate::spool::BlobName;
+use crate::store::{Lease, Pruned, Run, Settled, Settlement, Started, StoreError};
+use crate::task::{Failure, Output, State, Timestamp};
+
+use super::calls::{Asker, Trouble, answer};
+use super::headers;
+use super::housekeeper::Job;
+use super::queue::limit;
+use super::rows::{Row, micros, state_number};
+use super::starts::UnwrittenStart;
+use super::writer::Writer;
+
+/// The most bytes of a body in memory: SQLite takes no more in one value.
+const INLINE_BYTES_MAX: u64 = 900_000_000;
+
+/// How a task ends.
+pub(super) struct Ending {
+    pub state: State,
+    pub failure: Option<Failure>,
+    pub output: Option<Output>,
+    pub keep: Duration,
+}
+
+/// What a prune has deleted, and which files it leaves to delete.
+pub(super) struct Forgotten {
+    pub tasks: Vec<Pruned>,
+    pub files: Vec<PathBuf>,
+}
+
+impl Writer<'_> {
+    /// Records a start with this group.
+    pub fn start(&mut self, lease: Lease, run: Run) -> Result<Started, Trouble> {
+        let Some(row) = self.held(lease)? else { return Ok(Started::FenceLost) };
+        self.starts.supersede(&self.desk.shared.starts, lease);
+        self.sql.start_task.execute((row.seq, run.attempt, micros(run.started_at)))?;
+        self.group.tally.moved(row.endpoint, row.task.state, State::InProgress);
+        Ok(Started::Recorded)
+    }
+
+    /// Takes note of a start, which is shown from now on and written later, or never: a settlement says the same.
+    pub fn start_soon(&mut self, lease: Lease, run: Run) -> Result<Started, Trouble> {
+        let Some(row) = self.held(lease)? else { return Ok(Started::FenceLost) };
+        match row.task.state {
+            State::Pending => {
+                let start = UnwrittenStart::new(lease.fence, run, row.endpoint);
+                let is_news = self.starts.add(&self.desk.shared.starts, lease.task, start);
+                if is_news {
+                    self.desk.shared.counts.change().moved(row.endpoint, State::Pending, State::InProgress);
+                }
+                Ok(Started::Recorded)
+            }
+            State::InProgress | State::Completed | State::Failed | State::Canceled => self.start(lease, run),
+        }
+    }
+
+    pub fn settle(&mut self, settlement: Settlement) -> Result<Settled, Trouble> {
+        let Settlement { lease, run, verdict, keep } = settlement;
+        let Some(mut row) = self.held(lease)? else { return Ok(Settled::FenceLost) };
+        if let Verdict::Completed(output) | Verdict::Failed(_, Some(output)) = &verdict {
+            self.refuse_body(&output.body, BlobName::Output(lease.task, lease.fence))?;
+        }
+        let before = row.task.state;
+        let noted = self.desk.shared.starts.get(lease).map(|start| start.run);
+        self.starts.supersede(&self.desk.shared.starts, lease);
+        if let Some(run) = run.or(noted) {
+            row.task.attempt = run.attempt;
+            row.task.started_at = Some(run.started_at);
+        }
+        let state = verdict.state();
+        let (failure, output) = match verdict {
+            Verdict::Completed(output) => (None, Some(output)),
+            Verdict::Failed(failure, answer) => (Some(failure), answer),
+            Verdict::Canceled => (None, None),
+            Verdict::Again { delay } => {
+                let due_at = clock::after(self.group.now, delay);
+                self.put_back(&mut row, before, due_at)?;
+                return Ok(Settled::Recorded(row.task));
+            }
+        };
+        self.finish(&mut row, before, Ending { state, failure, output, keep })?;
+        Ok(Settled::Recorded(row.task))
+    }
+
+    /// The row of a task if this process holds it under that lease.
+    fn held(&mut self, lease: Lease) -> rusqlite::Result<Option<Row>> {
+        let epoch = self.desk.epoch;
+        Ok(self.row(lease.task)?.filter(|row| row.holder == Some(epoch) && row.fence == lease.fence))
+    }
+
+    /// Makes a task wait again, held by nobody. `before` is the state in the file.
+    pub fn put_back(&mut self, row: &mut Row, before: State, due_at: Timestamp) -> Result<(), Trouble> {
+        row.task.state = State::Pending;
+        row.task.due_at = due_at;
+        let task = &row.task;
+        let started_at = task.started_at.map(micros);
+        self.sql.put_back_task.execute((row.seq, task.attempt, started_at, task.crashes, micros(due_at)))?;
+        self.group.tally.moved(row.endpoint, before, State::Pending);
+        Ok(())
+    }
+
+    /// Ends a task. `before` is the state in the file.
+    pub fn finish(&mut self, row: &mut Row, before: State, ending: Ending) -> Result<(), Trouble> {
+        let Ending { state, failure, output, keep } = ending;
+        let task = &mut row.task;
+        let now = self.group.now;
+        let expires_at = clock::after(now, keep);
+        task.state = state;
+        task.finished_at = Some(now);
+        task.expires_at = Some(expires_at);
+        task.failure = failure.map(Box::new);
+        task.output_bytes = output.as_ref().map_or(0, |output| output.body.len());
+        self.sql.finish_task.execute((
+            row.seq,
+            state_number(state),
+            task.attempt,
+            task.started_at.map(micros),
+            task.crashes,
+            micros(now),
+            micros(expires_at),
+            task.output_bytes as i64,
+            output.as_ref().is_some_and(|output| matches!(output.body, Body::File(_))),
+            task.failure.as_ref().map(|failure| failure.code.as_str()),
+            task.failure.as_ref().map(|failure| failure.message.as_str()),
+        ))?;
+        if let Some(output) = output {
+            self.insert_output(row.seq, &output)?;
+        }
+        self.group.tally.moved(row.endpoint, before, state);
+        Ok(())
+    }
+
+    fn insert_output(&mut self, seq: i64, output: &Output) -> Result<(), Trouble> {
+        let headers = headers::encode(&output.headers);
+        let body = match &output.body {
+            Body::Inline(bytes) => Some(&bytes[..]),
+            Body::File(file) => {
+                self.adopt(file);
+                None
+            }
+        };
+        self.sql.insert_output.execute((seq, output.status, headers, body))?;
+        Ok(())
+    }
+
+    /// Refuses a body that could not be found again, or that SQLite could not take.
+    pub fn refuse_body(&self, body: &Body, name: BlobName) -> Result<(), Trouble> {
+        let reason = match body {
+            Body::Inline(bytes) if bytes.len() as u64 > INLINE_BYTES_MAX => {
+                format!("a body of {} bytes in memory is over the bound of {INLINE_BYTES_MAX}", bytes.len())
+            }
+            Body::File(file) if self.desk.blobs.path(name).as_deref() != Some(file.path()) => {
+                format!("the body in {} should lie in {}", file.path().display(), name.file_name())
+            }
+            Body::Inline(_) | Body::File(_) => return Ok(()),
+        };
+        let refusal = StoreError::Failed(format!("cannot record a body of task {}: {reason}", name.task()));
+        Err(Trouble::Refused(refusal))
+    }
+
+    pub fn prune(&mut self, max: usize) -> Result<Forgotten, Trouble> {
+        let mut forgotten = Forgotten { tasks: Vec::new(), files: Vec::new() };
+        for row in self.expired(max)? {
+            self.sql.delete_task.execute([row.seq])?;
+            self.sql.delete_input.execute([row.seq])?;
+            self.sql.delete_output.execute([row.seq])?;
+            self.group.tally.add(row.endpoint, row.task.state, -1);
+            let input = row.input_in_file.then_some(BlobName::Input(row.task.id));
+            let output = row.output_in_file.then_some(BlobName::Output(row.task.id, row.fence));
+            let names = input.into_iter().chain(output);
+            forgotten.files.extend(names.filter_map(|name| self.desk.blobs.path(name)));
+            let Row { task, .. } = row;
+            forgotten.tasks.push(Pruned { id: task.id, endpoint: task.endpoint, state: task.state });
+        }
+        Ok(forgotten)
+    }
+
+    fn expired(&mut self, max: usize) -> rusqlite::Result<Vec<Row>> {
+        let names = self.desk.shared.counts.names();
+        let params = (micros(self.group.now), limit(max));
+        let rows = self.sql.expired_tasks.query_map(params, |row| Row::read(row, &names))?;
+        rows.collect()
+    }
+
+    /// Rows first, and committed, then files: a crash in between leaves orphans, which the next opening sweeps.
+    pub fn promise_after_deletion(
+        &mut self,
+        asker: Asker<Vec<Pruned>>,
+        pruned: Result<Forgotten, Trouble>,
+    ) -> rusqlite::Result<()> {
+        let Forgotten { tasks, files } = match pruned {
+            Ok(forgotten) if !forgotten.files.is_empty() => forgotten,
+            pruned => return self.promise(asker, pruned.map(|forgotten| forgotten.tasks)),
+        };
+        let jobs = self.desk.jobs.clone();
+        self.promise_in_person(Box::new(move |committed| match committed {
+            Ok(()) => {
+                let done = Box::new(move || answer(asker, Ok(tasks)));
+                if let Err(Job::Delete(_, done)) = jobs.push(Job::Delete(files, done)) {
+                    done();
+                }
+            }
+            Err(error) => answer(asker, Err(error.clone())),
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,416 @@
+//! What the http executor promises beyond what every executor does: what it sends, keeps, and makes of bad answers.
+
+#![cfg(feature = "http")]
+
+use std::net::TcpListener;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, ServiceConfig, get, post, to};
+use actix_web::{HttpRequest, HttpResponse};
+use ekiben_actors::body::Body;
+use ekiben_actors::executor::http::{Http, HttpOptions};
+use ekiben_actors::executor::{Attempt, Executor, Outputs, Progress};
+use ekiben_actors::spool::{BlobName, Blobs};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Input, Outcome, Output, TaskId};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::crude::Crude;
+use crate::support::upstream::Upstream;
+
+mod support {
+    pub mod crude;
+    pub mod upstream;
+}
+
+const OUTPUT_MAX: u64 = 1000;
+
+fn attempt(input: Input) -> Attempt {
+    let task = TaskId::generate();
+    Attempt {
+        task,
+        endpoint: EndpointName::new("test").unwrap(),
+        number: 2,
+        input,
+        cancellation: CancellationToken::new(),
+        progress: Progress::unwatched(),
+        outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), OUTPUT_MAX),
+    }
+}
+
+async fn call(url: impl Into<String>) -> Outcome {
+    Http::new(HttpOptions::new(url)).unwrap().run(attempt(Input::new("text/plain", "bento"))).await
+}
+
+fn done(outcome: Outcome) -> Output {
+    let Outcome::Done(output) = outcome else { panic!("not done: {outcome:?}") };
+    output
+}
+
+/// The failure and the answer of an outcome.
+fn failed(outcome: Outcome) -> (Failure, Output) {
+    let Outcome::Failed(failure, Some(answer)) = outcome else { panic!("no failure with an answer: {outcome:?}") };
+    (failure, answer)
+}
+
+/// The code of a failure that is in our own words, the status it is answered with, and the words.
+fn explained(outcome: Outcome) -> (FailureCode, u16, String) {
+    let (failure, answer) = failed(outcome);
+    assert_eq!(answer.headers.content_type(), Some("application/json"));
+    assert_eq!(json(&answer), serde_json::json!({ "error": failure.message }));
+    (failure.code, answer.status, failure.message)
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.body.read().unwrap()).unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.body.read().unwrap().to_vec()).unwrap()
+}
+
+fn host(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap()
+}
+
+/// A server that reads every request to its end and shows its headers, and who sent it.
+fn mirror() -> Upstream {
+    async fn show(request: HttpRequest, _: Bytes) -> HttpResponse {
+        let headers = request.headers().iter();
+        let mut shown: Value = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        shown["peer"] = request.peer_addr().unwrap().to_string().into();
+        HttpResponse::Ok().json(shown)
+    }
+    Upstream::start(|service: &mut ServiceConfig| {
+        service.default_service(to(show));
+    })
+}
+
+async fn mirrored(http: &Http, input: Input) -> Value {
+    json(&done(http.run(attempt(input)).await))
+}
+
+#[tokio::test]
+async fn an_input_of_known_length_is_never_sent_in_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Blobs::in_folder(folder.path(), 10).spool(BlobName::Input(TaskId::generate()), u64::MAX);
+    spool.write(&vec![7; 300_000]).await.unwrap();
+    let in_a_file = spool.finish().await.unwrap();
+    assert!(matches!(in_a_file, Body::File(_)));
+
+    let upstream = mirror();
+    let http = Http::new(HttpOptions::new(&upstream.url)).unwrap();
+    for (body, length) in [(Body::from(""), "0"), (Body::from("bento"), "5"), (in_a_file, "300000")] {
+        let sent = mirrored(&http, Input::new("text/plain", body)).await;
+        assert_eq!((&sent["content-length"], &sent["transfer-encoding"]), (&Value::from(length), &Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn the_upstream_is_told_whose_attempt_it_is_and_nothing_of_the_connection() {
+    let upstream = mirror();
+    let mut input = Input::new("text/plain", "bento");
+    for (name, value) in [("connection", "close, x-mine"), ("x-mine", "a"), ("te", "trailers"), ("upgrade", "h2c")] {
+        input.headers.add(name, value);
+    }
+    let attempt = attempt(input);
+    let task = attempt.task;
+    let sent = json(&done(Http::new(HttpOptions::new(&upstream.url)).unwrap().run(attempt).await));
+
+    assert_eq!((&sent["ekiben-task-id"], &sent["ekiben-attempt"]), (&Value::from(task.to_string()), &"2".into()));
+    assert_eq!(sent["accept-encoding"], "identity");
+    for name in ["connection", "x-mine", "te", "upgrade"] {
+        assert_eq!(sent[name], Value::Null, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_method_is_the_one_asked_for() {
+    let upstream = Upstream::start(|service: &mut ServiceConfig| {
+        service.route("/", get().to(|| async { "got" })).route("/", post().to(|| async { "posted" }));
+    });
+    let options = HttpOptions::new(&upstream.url);
+    let getting = Http::new(HttpOptions { method: "GET".to_owned(), ..options.clone() }).unwrap();
+    assert_eq!(text(&done(getting.run(attempt(Input::default())).await)), "got");
+    let posting = Http::new(options).unwrap();
+    assert_eq!(text(&done(posting.run(attempt(Input::default())).await)), "posted");
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_answer_is_a_list() {
+    let upstream = Upstream::start(|service: &mut ServiceConfig| {
+        let answer = || async {
+            HttpResponse::Created()
+                .insert_header(("content-type", "audio/mpeg"))
+                .insert_header(("content-disposition", "attachment; filename=\"a.mp3\""))
+                .insert_header(("content-language", "ja"))
+                .insert_header(("etag", "\"7\""))
+                .insert_header(("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT"))
+                .insert_header(("set-cookie", "session=secret"))
+                .insert_header(("keep-alive", "timeout=5"))
+                .insert_header(("x-model", "tiny"))
+                .insert_header(("x-node", "7"))
+                .body("bento")
+        };
+        service.default_service(to(answer));
+    });
+    let keep_headers = vec!["X-Model".to_owned(), "content-type".to_owned()];
+    let http = Http::new(HttpOptions { keep_headers, ..HttpOptions::new(&upstream.url) }).unwrap();
+    let output = done(http.run(attempt(Input::default())).await);
+
+    assert_eq!((output.status, text(&output).as_str()), (201, "bento"));
+    let kept: Vec<_> = output.headers.iter().collect();
+    let list = [
+        ("content-type", "audio/mpeg"),
+        ("content-disposition", "attachment; filename=\"a.mp3\""),
+        ("content-language", "ja"),
+        ("etag", "\"7\""),
+        ("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT"),
+        ("x-model", "tiny"),
+    ];
+    assert_eq!(kept, list);
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_a_result() {
+    let upstream = Upstream::start(|service: &mut ServiceConfig| {
+        service.default_service(to(|| async { HttpResponse::NoContent().finish() }));
+    });
+    let output = done(call(&upstream.url).await);
+    assert_eq!((output.status, output.body.len(), output.headers.is_empty()), (204, 0, true));
+}
+
+/// A server that answers with the status its path names.
+fn any_status() -> Upstream {
+    async fn answer(request: HttpRequest) -> HttpResponse {
+        let status = StatusCode::from_bytes(&request.path().as_bytes()[1..]).unwrap();
+        HttpResponse::build(status).insert_header(("content-type", "text/x-why")).body("no rice left")
+    }
+    Upstream::start(|service: &mut ServiceConfig| {
+        service.default_service(to(answer));
+    })
+}
+
+#[tokio::test]
+async fn a_failed_answer_is_replayed_with_its_status_or_502_where_python_knows_none_such() {
+    use FailureCode::{Upstream4xx, Upstream5xx};
+    let cases = [
+        (400, "400 Bad Request", Upstream4xx, 400),
+        (418, "418 I'm a teapot", Upstream4xx, 418),
+        (419, "419", Upstream4xx, 502),
+        (429, "429 Too Many Requests", Upstream4xx, 429),
+        (499, "499", Upstream4xx, 502),
+        (503, "503 Service Unavailable", Upstream5xx, 503),
+        (599, "599", Upstream5xx, 502),
+        (999, "999", Upstream5xx, 502),
+    ];
+    let upstream = any_status();
+    for (status, shown, code, replayed) in cases {
+        let (failure, answer) = failed(call(format!("{}/{status}", upstream.url)).await);
+        assert_eq!((failure.code, answer.status), (code, replayed), "{status}");
+        assert_eq!(failure.message, format!("{} answered {shown}", host(&upstream.url)));
+        assert_eq!((answer.headers.content_type(), text(&answer).as_str()), (Some("text/x-why"), "no rice left"));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_its_target_is_named_without_its_secrets() {
+    let upstream = Upstream::start(|service: &mut ServiceConfig| {
+        let answer = |request: HttpRequest| async move {
+            match request.path() {
+                "/relative" => HttpResponse::Found().insert_header(("location", "/login?key=secret#secret")).finish(),
+                "/away" => {
+                    HttpResponse::TemporaryRedirect().insert_header(("location", "http://u:secret@b.test/x")).finish()
+                }
+                _ => HttpResponse::NotModified().finish(),
+            }
+        };
+        service.default_service(to(answer));
+    });
+    let (url, host) = (&upstream.url, host(&upstream.url));
+    let cases = [
+        ("/relative", format!("{host} answered 302 Found: a redirect to {url}/login, which is not followed")),
+        (
+            "/away",
+            format!("{host} answered 307 Temporary Redirect: a redirect to http://b.test/x, which is not followed"),
+        ),
+        ("/nowhere", format!("{host} answered 304 Not Modified: a redirect that does not say where to")),
+    ];
+    for (path, message) in cases {
+        let outcome = call(format!("{url}{path}")).await;
+        assert_eq!(explained(outcome), (FailureCode::BadOutput, 502, message));
+    }
+}
+
+#[tokio::test]
+async fn a_cut_answer_is_no_output() {
+    let cut: [&[u8]; 3] = [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nben",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbento\r\n",
+        b"HTTP/1.1 500 Oh\r\ntransfer-encoding: chunked\r\n\r\nrice\r\n",
+    ];
+    for answer in cut {
+        let upstream = Crude::answering(answer);
+        let (code, status, message) = explained(call(&upstream.url).await);
+        assert_eq!((code, status), (FailureCode::BadOutput, 502));
+        assert!(message.starts_with(&format!("the answer of {} did not come through: ", host(&upstream.url))));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_no_output() {
+    let garbage: [&[u8]; 3] =
+        [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 2x0 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\n\0: a\r\n\r\n"];
+    for answer in garbage {
+        let upstream = Crude::answering(answer);
+        let (code, status, message) = explained(call(&upstream.url).await);
+        assert_eq!((code, status), (FailureCode::BadOutput, 502));
+        assert!(message.starts_with(&format!("{} answered what is not HTTP: ", host(&upstream.url))), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_hangs_up_before_it_answers_is_unreachable() {
+    for answer in [b"".as_slice(), b"HTTP/1.1 200 OK\r\nconte".as_slice()] {
+        let upstream = Crude::answering(answer);
+        let (code, status, message) = explained(call(&upstream.url).await);
+        assert_eq!((code, status), (FailureCode::Unreachable, 503));
+        assert!(message.starts_with(&format!("{} hung up before it answered: ", host(&upstream.url))), "{message}");
+    }
+}
+
+/// The URL of a port where nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_unreachable() {
+    let refused = nobody();
+    let (code, status, message) = explained(call(&refused).await);
+    assert_eq!((code, status), (FailureCode::Unreachable, 503));
+    assert!(message.starts_with(&format!("{} could not be reached: Connection refused", host(&refused))), "{message}");
+
+    let (code, status, message) = explained(call("http://nowhere.invalid/").await);
+    assert_eq!((code, status), (FailureCode::Unreachable, 503));
+    assert!(message.starts_with("nowhere.invalid could not be reached: "), "{message}");
+}
+
+#[cfg(feature = "https")]
+#[tokio::test]
+async fn an_upstream_that_is_too_slow_to_connect_is_unreachable() {
+    // It accepts connections, as the kernel does that for it, but never says its part of the TLS handshake.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect_timeout = std::time::Duration::from_millis(50);
+    let http = Http::new(HttpOptions { connect_timeout, ..HttpOptions::new(format!("https://{address}")) }).unwrap();
+    let outcome = http.run(attempt(Input::default())).await;
+    let message = format!("{address} could not be reached: no connection within 50ms");
+    assert_eq!(explained(outcome), (FailureCode::Unreachable, 503, message));
+}
+
+#[cfg(feature = "https")]
+#[tokio::test]
+async fn https_is_not_spoken_with_one_who_does_not_speak_it() {
+    let upstream = mirror();
+    let (code, status, message) = explained(call(format!("https://{}", host(&upstream.url))).await);
+    assert_eq!((code, status), (FailureCode::Unreachable, 503));
+    assert!(message.contains("could not be reached: "), "{message}");
+}
+
+#[tokio::test]
+async fn an_answer_that_announces_too_much_is_refused_with_the_limit() {
+    let upstream = Upstream::start(|service: &mut ServiceConfig| {
+        service.default_service(to(|| async { "x".repeat(1001) }));
+    });
+    let message = format!("the answer of {} is larger than the limit of 1000 bytes", host(&upstream.url));
+    assert_eq!(explained(call(&upstream.url).await), (FailureCode::TooLarge, 502, message));
+}
+
+/// "bento" in gzip.
+const GZIPPED: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4b\x4a\xcd\x2b\xc9\x07\x00\x10\xf2\x3f\xfd\x05\x00\x00\x00";
+
+#[tokio::test]
+async fn an_answer_that_is_compressed_unasked_is_decoded_or_no_output() {
+    let upstream = Upstream::start(|service: &mut ServiceConfig| {
+        let answer = |request: HttpRequest| async move {
+            let (coding, cut) = match request.path() {
+                "/cut" => ("gzip", 8),
+                path => (path.trim_start_matches('/'), 0),
+            };
+            let bytes = &GZIPPED[..GZIPPED.len() - cut];
+            HttpResponse::Ok().insert_header(("content-encoding", coding)).body(bytes)
+        };
+        service.default_service(to(answer));
+    });
+    let output = done(call(format!("{}/gzip", upstream.url)).await);
+    assert_eq!((text(&output).as_str(), output.headers.is_empty()), ("bento", true));
+    for (path, why) in [("/br", "answered in the content encoding \"br\""), ("/cut", "did not come through")] {
+        let (code, status, message) = explained(call(format!("{}{path}", upstream.url)).await);
+        assert_eq!((code, status), (FailureCode::BadOutput, 502));
+        assert!(message.contains(why), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let upstream = mirror();
+    let http = Http::new(HttpOptions::new(&upstream.url)).unwrap();
+    let first = mirrored(&http, Input::default()).await;
+    let second = mirrored(&http, Input::default()).await;
+    assert_eq!(first["peer"], second["peer"]);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_upstream_closed_meanwhile_fails_no_task() {
+    let mut upstream = Crude::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nbento");
+    let http = Http::new(HttpOptions::new(&upstream.url)).unwrap();
+    for _ in 0..50 {
+        let output = done(http.run(attempt(Input::new("text/plain", "bento"))).await);
+        assert_eq!(text(&output), "bento");
+        upstream.closed.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn credentials_in_the_url_are_sent_and_no_message_shows_them() {
+    let upstream = mirror();
+    let with_secrets = |host: &str, path: &str| format!("http://user:secret@{host}{path}?key=secret");
+    let sent = json(&done(call(with_secrets(host(&upstream.url), "/")).await));
+    assert_eq!(sent["authorization"], "Basic dXNlcjpzZWNyZXQ=");
+
+    let statuses = any_status();
+    let cut = Crude::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n");
+    let garbage = Crude::answering(b"bento\r\n");
+    let silent = Crude::answering(b"");
+    let nobody = nobody();
+    let urls = [
+        with_secrets(host(&statuses.url), "/500"),
+        with_secrets(host(&cut.url), "/"),
+        with_secrets(host(&garbage.url), "/"),
+        with_secrets(host(&silent.url), "/"),
+        with_secrets(host(&nobody), "/"),
+    ];
+    for url in urls {
+        let (failure, _) = failed(call(url).await);
+        assert!(!failure.message.contains("secret"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn an_input_that_cannot_be_read_is_not_blamed_on_the_upstream() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Blobs::in_folder(folder.path(), 10).spool(BlobName::Input(TaskId::generate()), u64::MAX);
+    spool.write(&vec![7; 300_000]).await.unwrap();
+    let body = spool.finish().await.unwrap();
+    let Body::File(file) = &body else { panic!("it lies in memory") };
+    std::fs::File::options().write(true).open(file.path()).unwrap().set_len(1000).unwrap();
+
+    let upstream = mirror();
+    let http = Http::new(HttpOptions::new(&upstream.url)).unwrap();
+    let (code, status, message) = explained(http.run(attempt(Input::new("text/plain", body))).await);
+    assert_eq!((code, status), (FailureCode::Failed, 500));
+    assert!(message.starts_with("the input could not be read"), "{message}");
+}

@@ -1,0 +1,104 @@
+//! The two endpoints that a service without a configuration offers: real work with no download.
+//!
+//! `denoise` takes the noise out of a recording, `detect_language` names the language of a text. Both run in this
+//! process, in plain Rust. [`sample`] makes a recording to try the first on.
+
+use std::sync::Arc;
+
+use ekiben_actors::executor::Executor;
+use ekiben_actors::task::{Failure, FailureCode, Outcome, Output};
+use serde_json::{Value, json};
+
+mod cleaning;
+mod denoise;
+mod language;
+mod multipart;
+mod planes;
+mod resample;
+pub mod sample;
+mod suppress;
+mod wav;
+
+use planes::Planes;
+
+/// An endpoint with all that a configured one has.
+pub struct DemoEndpoint {
+    pub name: &'static str,
+    pub description: &'static str,
+    /// The JSON schemas, in the flat form that BentoML's client reads.
+    pub input: Value,
+    pub output: Value,
+    pub executor: Arc<dyn Executor>,
+    /// How many attempts run at once.
+    pub concurrency: u32,
+}
+
+/// The demo, in the order it is listed.
+pub fn endpoints() -> Vec<DemoEndpoint> {
+    vec![denoise::endpoint(), language::endpoint()]
+}
+
+/// Why an input is not taken: what is wrong and, where there is one, the way out. It never repeats the input.
+#[derive(Debug)]
+struct Refusal(String);
+
+impl Refusal {
+    fn new(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
+
+    /// The failure it makes, which a client gets as status 400.
+    fn into_outcome(self) -> Outcome {
+        let answer = json!({"error": self.0}).to_string();
+        let answer = Output::new("application/json", answer).with_status(400);
+        Outcome::Failed(Failure::new(FailureCode::BadInput, self.0), Some(answer))
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    //! What the endpoints' tests share: an attempt without a task around it.
+
+    use ekiben_actors::executor::{Attempt, Outputs, Progress};
+    use ekiben_actors::spool::{BlobName, Blobs};
+    use ekiben_actors::task::{EndpointName, FailureCode, Input, Outcome, TaskId};
+    use serde_json::Value;
+
+    pub fn attempt(input: Input) -> Attempt {
+        let task = TaskId::generate();
+        Attempt {
+            task,
+            endpoint: EndpointName::new("demo").unwrap(),
+            number: 1,
+            input,
+            cancellation: Default::default(),
+            progress: Progress::unwatched(),
+            outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), u64::MAX),
+        }
+    }
+
+    /// The reason of an outcome that must be a refusal in the form clients get.
+    pub fn refusal_of(outcome: Outcome) -> String {
+        let Outcome::Failed(failure, Some(answer)) = outcome else { panic!("not a refusal: {outcome:?}") };
+        let body: Value = serde_json::from_slice(&answer.body.read().unwrap()).unwrap();
+        assert_eq!((failure.code, answer.status), (FailureCode::BadInput, 400));
+        assert_eq!(body["error"], failure.message);
+        failure.message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemas_have_the_form_that_clients_read() {
+        for endpoint in endpoints() {
+            let properties = endpoint.input["properties"].as_object().unwrap();
+            for required in endpoint.input["required"].as_array().unwrap() {
+                assert!(properties.contains_key(required.as_str().unwrap()), "{}: {required}", endpoint.name);
+            }
+            assert!(endpoint.output["type"].is_string() && endpoint.concurrency > 0, "{}", endpoint.name);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The service as its users meet it: the real binary on a free port, driven over HTTP and by signals.
+
+#[path = "service/client.rs"]
+mod client;
+#[path = "service/crash.rs"]
+mod crash;
+#[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
+#[path = "service/harness.rs"]
+mod harness;
+#[path = "service/observing.rs"]
+mod observing;
+#[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
+#[path = "service/program.rs"]
+mod program;
+#[path = "service/refusing.rs"]
+mod refusing;
+#[path = "service/stopping.rs"]
+mod stopping;
+#[path = "service/upstream.rs"]
+mod upstream;
