@@ -54,7 +54,8 @@ pub struct Lease {
 /// Where a new task waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On this node: it is claimed in the same step as it is recorded. For a task that is due at once.
+    /// On this node: it is claimed in the same step as it is recorded. A task that is not due yet waits in the
+    /// queue all the same.
     Here,
     /// In the queue, until some node claims it.
     Queue,
@@ -106,7 +107,7 @@ pub struct Claimed {
 /// What `claim` answers.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    /// In the order they should start.
+    /// Those of one endpoint in the order they should start.
     pub tasks: Vec<Claimed>,
     /// When the next task of the endpoints asked for will be due, if any waits for its time.
     pub next_due: Option<Timestamp>,
@@ -152,7 +153,8 @@ impl Reclaims {
 /// Whether a start must be on disk before the attempt may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartDurability {
-    /// It may ride with a later commit: a crash before that leaves the task pending. Answered at once.
+    /// It may ride with a later commit: a crash before that leaves the task pending. Answered at once, which may
+    /// be before the fence is looked at; a start whose fence is lost is not recorded, whatever was answered.
     Lazy,
     /// Answered when it is durable.
     Durable,
@@ -222,7 +224,8 @@ pub struct Pruned {
 /// What the Supervisor does with the store.
 pub trait Queue: Send + Sync + 'static {
     /// Records tasks, all or none; when it answers, they survive a crash. A task whose idempotency key is
-    /// known to its endpoint is not recorded again: its first task is returned.
+    /// known to its endpoint is not recorded again: its first task is returned. An id that is used already is
+    /// [`StoreError::Failed`].
     fn enqueue(&self, tasks: Vec<(NewTask, Place)>) -> Answer<Vec<Enqueued>>;
 
     /// Records a new task with the stored input, headers and priority of a finished one.
@@ -232,7 +235,8 @@ pub trait Queue: Send + Sync + 'static {
     /// the oldest; at most as many as wanted. Never hands one task to two claims. Each gets a higher fence.
     fn claim(&self, wanted: Vec<Wanted>) -> Answer<Claims>;
 
-    /// Extends this node's lease on all it holds.
+    /// Extends this node's lease on all it holds; nothing else does. A lease that has lapsed is whole again, but
+    /// for what was reclaimed in between.
     fn renew(&self) -> Answer<()>;
 
     /// Settles as canceled a pending task that nobody holds; `keep` as in [`Settlement`].

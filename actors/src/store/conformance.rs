@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::body::Body;
-use crate::clock::{Clock, ManualClock, after};
+use crate::clock::{Clock, ManualClock};
 use crate::lifecycle::{Retention, Verdict};
 use crate::spool::BlobName;
 use crate::store::{

@@ -76,12 +76,9 @@ async fn pages_show_every_task_once(bench: Bench) {
     }
     let mut shown = Vec::new();
     let mut pages = Vec::new();
-    loop {
+    for _ in 0..4 {
         let page = list(&bench, ListQuery { after: shown.last().copied(), limit: 4, ..every_task() }).await;
         pages.push(page.len());
-        if page.is_empty() {
-            break;
-        }
         shown.extend(ids(&page));
     }
     assert_eq!(pages, [4, 4, 3, 0]);

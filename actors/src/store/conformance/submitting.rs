@@ -13,6 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
         an_enqueue_nobody_waits_for_is_recorded,
         a_key_returns_its_first_task,
         a_key_returns_its_first_task_within_one_call,
+        many_submissions_at_once_with_one_key_record_one_task,
         a_key_returns_its_task_as_it_stands_now,
         a_known_key_needs_no_new_id,
         a_key_belongs_to_its_endpoint,
@@ -122,6 +123,17 @@ async fn a_key_returns_its_first_task_within_one_call(bench: Bench) {
     assert_eq!(bench.find(second.id).await, None);
 }
 
+async fn many_submissions_at_once_with_one_key_record_one_task(bench: Bench) {
+    let submissions = (0..20).map(|_| {
+        let store = bench.store.clone();
+        move || store.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)])
+    });
+    let answers: Vec<Enqueued> = from_threads(submissions).await.into_iter().flatten().collect();
+    assert_eq!(answers.iter().filter(|answer| !answer.known).count(), 1);
+    assert_eq!(claimed_ids(&bench.claim(ALL).await), [answers[0].task.id]);
+    assert!(answers.iter().all(|answer| answer.task.id == answers[0].task.id));
+}
+
 async fn a_key_returns_its_task_as_it_stands_now(bench: Bench) {
     let completed = bench.settled(new_task_with_key("order 7"), done()).await;
     let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)]).await.remove(0);
@@ -131,9 +143,11 @@ async fn a_key_returns_its_task_as_it_stands_now(bench: Bench) {
 
 async fn a_known_key_needs_no_new_id(bench: Bench) {
     let request = new_task_with_key("order 7");
-    let first = bench.submit(request.clone()).await;
-    let answers = bench.enqueue(vec![(request.clone(), Place::Queue), (request, Place::Queue)]).await;
-    assert!(answers.iter().all(|answer| answer.known && answer.task == first));
+    // The very same submission, repeated within the call and by a later one.
+    let answers = bench.enqueue(vec![(request.clone(), Place::Queue), (request.clone(), Place::Queue)]).await;
+    assert_eq!(answers.iter().map(|answer| answer.known).collect::<Vec<_>>(), [false, true]);
+    let answer = bench.enqueue(vec![(request, Place::Queue)]).await.remove(0);
+    assert_eq!((answer.known, &answer.task), (true, &answers[0].task));
 }
 
 async fn a_key_belongs_to_its_endpoint(bench: Bench) {

@@ -1,6 +1,7 @@
 //! The threads that read. They have connections of their own and never wait for the writer: each sees the file
 //! as of the latest commit, which includes all that was answered before the question.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -217,7 +218,7 @@ fn number_of(names: &[EndpointName], wanted: &EndpointName) -> Option<i64> {
 }
 
 fn newest_first(tasks: &mut Vec<Task>, limit: usize) {
-    tasks.sort_unstable_by(|one, other| other.id.cmp(&one.id));
+    tasks.sort_unstable_by_key(|task| Reverse(task.id));
     tasks.dedup_by_key(|task| task.id);
     tasks.truncate(limit);
 }
