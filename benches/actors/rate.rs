@@ -71,9 +71,9 @@ struct Sample {
 
 /// A fresh system each time, so that no round finds what another left behind.
 async fn sample(kind: &str, callers: usize, tasks: usize) -> Result<Sample, Box<dyn Error>> {
-    let folder = TempDir::with_prefix("ekiben-bench-")?;
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
     let store: Arc<dyn Store> = match kind {
-        "embedded" => Arc::new(EmbeddedStore::open(folder.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?),
+        "embedded" => Arc::new(EmbeddedStore::open(folder.path(), EmbeddedOptions::default())?),
         _ => Arc::new(MemoryStore::new(MemoryOptions::new(Arc::new(SystemClock)))),
     };
     let nothing = Handler::new(|attempt| async move {

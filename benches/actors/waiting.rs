@@ -11,7 +11,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ekiben_actors::clock::SystemClock;
 use ekiben_actors::endpoint::Endpoint;
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::limits::Limits;
@@ -80,8 +79,8 @@ fn hold(holder: &str, tasks: usize) -> Result<Held, Box<dyn Error>> {
 /// The process that holds tasks: prints its memory before and after it took them.
 pub fn child(holder: &str, tasks: &str) -> Result<(), Box<dyn Error>> {
     let tasks: usize = tasks.parse()?;
-    let folder = TempDir::with_prefix("ekiben-bench-")?;
-    let store = EmbeddedStore::open(folder.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?;
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let store = EmbeddedStore::open(folder.path(), EmbeddedOptions::default())?;
     actix::System::new().block_on(async {
         match holder {
             "store" => hold_in_store(store, tasks).await,

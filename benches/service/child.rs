@@ -76,7 +76,7 @@ pub fn start_echo() -> Result<Server, String> {
 
 /// Starts the service on a folder of its own and waits until it is ready. What it logs goes nowhere.
 pub fn start_service(log_level: &str, stuck: &Server) -> Result<Server, String> {
-    let folder = TempDir::with_prefix("ekiben-bench-").map_err(|error| format!("making a folder: {error}"))?;
+    let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| format!("making a folder: {error}"))?;
     let address = free_address().map_err(|error| format!("looking for a free port: {error}"))?;
     let config = folder.path().join("ekiben.toml");
     fs::write(&config, settings(log_level, stuck)).map_err(|error| format!("writing the settings: {error}"))?;
