@@ -66,8 +66,7 @@ impl Service {
         let server = server.run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        let http =
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(LONG).build().unwrap();
+        let http = client_builder().redirect(reqwest::redirect::Policy::none()).timeout(LONG).build().unwrap();
         Self { address, app, http, gate, server: handle, _folder: folder }
     }
 
@@ -308,4 +307,11 @@ impl RawAnswer {
         let answer: Value = serde_json::from_slice(&self.body).unwrap();
         answer["error"].as_str().unwrap().to_owned()
     }
+}
+
+/// A plain HTTP client, in the making.
+fn client_builder() -> reqwest::ClientBuilder {
+    // Installed already by another test, as likely as not.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
 }
