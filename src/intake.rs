@@ -157,7 +157,10 @@ impl Incoming<'_> {
 
 fn broken(error: PayloadError) -> ApiError {
     match error {
-        PayloadError::Incomplete(_) => ApiError::BodyBroken("it ended before its announced end"),
+        // The server does not tell a body cut short from one whose framing makes no sense.
+        PayloadError::Incomplete(_) => {
+            ApiError::BodyBroken("it ended before its announced end, or its framing is broken")
+        }
         _ => ApiError::BodyBroken("its transfer encoding is broken"),
     }
 }

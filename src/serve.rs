@@ -220,10 +220,15 @@ async fn end(
     mut signals: Signals,
 ) -> ExitCode {
     let grace = config.http.shutdown_grace;
-    tracing::info!(signal = name(signal), grace = %humantime::format_duration(grace), "draining: no new tasks are taken");
     app.draining.store(true, Ordering::Release);
+    let draining = system.drain(grace);
+    tracing::info!(
+        signal = name(signal),
+        grace = %humantime::format_duration(grace),
+        "draining: no new tasks are taken"
+    );
     let orderly = async {
-        let drained = system.drain(grace).await;
+        let drained = draining.await;
         tracing::info!(
             finished = drained.finished,
             put_back = drained.put_back,

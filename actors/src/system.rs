@@ -255,10 +255,16 @@ impl System {
 
     /// Takes no new tasks, starts none, and waits until what runs has ended or the grace time has; what was cut
     /// short waits in the store for the next start. Questions and cancels are still answered afterwards.
-    pub async fn drain(&self, grace: Duration) -> Drained {
-        let drained = self.supervisor.send(Drain { grace }).await.unwrap_or_default();
-        self.registry.do_send(DismissWatchers);
-        drained
+    ///
+    /// The drain has begun when this returns; the future waits for its end.
+    pub fn drain(&self, grace: Duration) -> impl Future<Output = Drained> + use<> {
+        let drained = self.supervisor.send(Drain { grace });
+        let registry = self.registry.clone();
+        async move {
+            let drained = drained.await.unwrap_or_default();
+            registry.do_send(DismissWatchers);
+            drained
+        }
     }
 
     /// Closes the store and lets the actors go. Drain first.

@@ -281,7 +281,8 @@ async fn a_client_that_vanishes_while_it_sends_leaves_nothing() {
         raw.send(format!("POST /echo/submit HTTP/1.1\r\nhost: t\r\n{head}\r\n\r\n4\r\nrice\r\n"));
     }
     let refused = |service: &Service| service.app.traffic.answered().iter().map(|one| one.requests).sum::<u64>();
-    while refused(&service) < 2 {
+    // Beside the harness's own question, whether the server is there.
+    while refused(&service) < 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(tasks(&service).await, 0);
@@ -295,7 +296,7 @@ async fn a_body_that_ends_early_is_refused_where_the_client_still_listens() {
     let answer = raw.answer(true);
     assert_eq!(
         (answer.status, answer.error().as_str()),
-        (400, "the body could not be read: its transfer encoding is broken")
+        (400, "the body could not be read: it ended before its announced end, or its framing is broken")
     );
     assert_eq!(tasks(&service).await, 0);
 }

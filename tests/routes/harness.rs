@@ -67,7 +67,10 @@ impl Service {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let http = client_builder().redirect(reqwest::redirect::Policy::none()).timeout(LONG).build().unwrap();
-        Self { address, app, http, gate, server: handle, _folder: folder }
+        let service = Self { address, app, http, gate, server: handle, _folder: folder };
+        // The server begins when it is first polled; a test that then blocks this thread would never hear from it.
+        service.ask("GET", "/livez").await;
+        service
     }
 
     /// Lets one task of `gate` through.

@@ -56,7 +56,9 @@ async fn requests_are_counted() {
     let service = Service::start().await;
     service.submit("echo", "x").await;
     service.ask("GET", "/echo/get").await;
-    let answered = service.app.traffic.answered();
+    let mut answered = service.app.traffic.answered();
+    // The harness's own question, whether the server is there.
+    answered.retain(|one| one.route != "/livez");
     let counted: Vec<_> = answered.iter().map(|one| (one.route, one.method, one.status, one.requests)).collect();
     assert_eq!(counted, [("/{endpoint}/submit", "POST", "2xx", 1), ("/{endpoint}/get", "GET", "4xx", 1)]);
 }

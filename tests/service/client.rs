@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::program::PATIENCE;
 
-/// A client of one endpoint. Cloning shares its connections.
+/// A client of one endpoint.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -82,11 +82,11 @@ impl Client {
     }
 }
 
-/// A plain HTTP client.
+/// A plain HTTP client. It keeps no connections: the service is restarted under it.
 pub fn http() -> reqwest::Client {
     // Installed already by another test, as likely as not.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(PATIENCE).build().expect("a client needs nothing more")
+    reqwest::Client::builder().pool_max_idle_per_host(0).timeout(PATIENCE).build().expect("a client needs nothing more")
 }
 
 /// The id in the answer to a submit or a retry.
