@@ -247,7 +247,7 @@ pub fn brief(duration: Duration) -> String {
         return format!("{}ms", duration.as_millis());
     }
     // A single day is better known as 24 hours.
-    let unit = UNITS.iter().find(|(unit, word)| seconds % unit == 0 && (*word != "d" || seconds > *unit));
+    let unit = UNITS.iter().find(|(unit, word)| seconds.is_multiple_of(*unit) && (*word != "d" || seconds > *unit));
     match unit {
         Some((unit, word)) => format!("{}{word}", seconds / unit),
         None => format!("{seconds}s"),

@@ -4,6 +4,8 @@
 mod client;
 #[path = "service/crash.rs"]
 mod crash;
+#[path = "service/demo.rs"]
+mod demo;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/harness.rs"]
 mod harness;
