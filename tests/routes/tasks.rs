@@ -390,15 +390,14 @@ async fn a_draining_service_takes_no_tasks_and_answers_the_rest() {
     service.until("gate", &running, "in_progress").await;
     let waiting = service.submit("gate", "2").await;
     let called = async { service.post("/gate", "3").await };
-    let drained = async {
+    let begin_drain = async {
         while waiting_tasks(&service).await < 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         service.app.draining.store(true, Ordering::Release);
-        let system = service.app.system.clone();
-        actix_web::rt::spawn(async move { system.drain(Duration::from_secs(60)).await })
+        Some(service.app.system.drain(Duration::from_secs(60)))
     };
-    let (called, drained) = tokio::join!(
+    let ((), drained) = tokio::join!(
         async {
             let called = called.await;
             let id = called.headers()["ekiben-task-id"].to_str().unwrap().to_owned();
@@ -407,7 +406,7 @@ async fn a_draining_service_takes_no_tasks_and_answers_the_rest() {
             assert_eq!(called.json::<Value>().await.unwrap(), json!({ "error": error, "task_id": id }));
         },
         async {
-            let drained = drained.await;
+            let drained = begin_drain.await;
             assert_eq!(service.ask("GET", "/readyz").await.status(), 503);
             assert_eq!(service.ask("GET", "/livez").await.status(), 200);
             while service.post("/echo/submit", "x").await.status() == 200 {}
@@ -422,8 +421,7 @@ async fn a_draining_service_takes_no_tasks_and_answers_the_rest() {
             drained
         }
     );
-    let () = called;
-    assert_eq!(drained.await.unwrap().finished, 1);
+    assert_eq!(drained.expect("the drain has begun").await.finished, 1);
 }
 
 async fn waiting_tasks(service: &Service) -> u64 {
