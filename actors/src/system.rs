@@ -102,7 +102,7 @@ impl Builder {
         Self { clock, ..self }
     }
 
-    /// Starts the actors, each of the two great ones on a thread of its own. Must be called within an actix
+    /// Starts the actors, the two great ones on threads of their own. Must be called within an actix
     /// system. What the store holds already is taken up at once.
     ///
     /// # Errors
@@ -112,10 +112,11 @@ impl Builder {
         self.warn_of_strangers(&waiting);
         let pool = self.pool()?;
         let alarm = Alarm::new();
-        let arbiters = vec![Arbiter::new(), Arbiter::new()];
-        let registry = self.start_registry(&arbiters[0], &alarm);
+        let arbiters: Vec<Arbiter> = (0..great_threads()).map(|_| Arbiter::new()).collect();
+        let (first, last) = (&arbiters[0], &arbiters[arbiters.len() - 1]);
+        let registry = self.start_registry(first, &alarm);
         let store = self.store.clone();
-        let supervisor = self.start_supervisor(&arbiters[1], &alarm, registry.clone(), pool.handle().clone(), waiting);
+        let supervisor = self.start_supervisor(last, &alarm, registry.clone(), pool.handle().clone(), waiting);
         let owned = Owned { store, arbiters, pool: Some(pool), alarm };
         Ok(System { supervisor, registry, owned: Arc::new(owned) })
     }
@@ -197,6 +198,14 @@ impl Builder {
             })
         })
     }
+}
+
+/// How many threads the Supervisor and the Registry have between them. A task is four messages from one to the
+/// other: where there are cores to spare they work side by side, on two cores the change of threads costs more.
+fn great_threads() -> usize {
+    const SPARE_FROM: usize = 4;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores >= SPARE_FROM { 2 } else { 1 }
 }
 
 /// A task that has ended, with its output where it has one.
