@@ -18,6 +18,8 @@ mod observing;
 mod program;
 #[path = "service/python.rs"]
 mod python;
+#[path = "service/racing.rs"]
+mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
 #[path = "service/stopping.rs"]

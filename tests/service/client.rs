@@ -23,6 +23,13 @@ impl Client {
         Self { http: http(), url: format!("{url}/{endpoint}") }
     }
 
+    /// As [`Client::new`], for many requests to a service that is not restarted meanwhile.
+    pub fn keeping_connections(url: &str, endpoint: &str) -> Self {
+        let fresh = Self::new(url, endpoint);
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client needs nothing more");
+        Self { http, ..fresh }
+    }
+
     /// Submits a JSON text and answers with the response, whatever it is.
     pub async fn try_submit(&self, body: impl Into<reqwest::Body>) -> Answer<Response> {
         let request = self.http.post(format!("{}/submit", self.url)).header("content-type", "application/json");
