@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 
 use crate::client::{Client, id_in};
 use crate::harness::{Server, field};
+use crate::program::PATIENCE;
 
 const CONFIG: &str = r#"
 [limits]
@@ -45,8 +46,7 @@ struct Ledger {
     unanswered: usize,
 }
 
-async fn submit_until(stop: Arc<AtomicBool>, url: String, ledger: Arc<Mutex<Ledger>>) {
-    let client = Client::new(&url, "noop");
+async fn submit_until(stop: Arc<AtomicBool>, client: Client, ledger: Arc<Mutex<Ledger>>) {
     // One in eight is large enough to lie in a file.
     let bodies = [vec![b'1'; 40], vec![b'2'; 100_000]];
     for number in 0_usize.. {
@@ -75,12 +75,22 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills_at_random_moments() {
     let mut server = Server::start(CONFIG);
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut slowest = Duration::ZERO;
+    let client = Client::new(&server.url(), "noop");
+    let acknowledged = || ledger.lock().unwrap().acknowledged.len();
 
     for _ in 0..ROUNDS {
+        let before = acknowledged();
         let stop = Arc::new(AtomicBool::new(false));
         let callers: Vec<_> =
-            (0..CALLERS).map(|_| tokio::spawn(submit_until(stop.clone(), server.url(), ledger.clone()))).collect();
-        tokio::time::sleep(Duration::from_millis(random.below(150))).await;
+            (0..CALLERS).map(|_| tokio::spawn(submit_until(stop.clone(), client.clone(), ledger.clone()))).collect();
+        // The moment is a random one, but not before the load has begun, however loaded the machine.
+        let loaded = async {
+            while acknowledged() < before + CALLERS {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, loaded).await.expect("the service takes tasks");
+        tokio::time::sleep(Duration::from_micros(random.below(150_000))).await;
         server.kill();
         stop.store(true, Ordering::Relaxed);
         for caller in callers {
@@ -97,8 +107,7 @@ async fn nothing_acknowledged_is_lost_in_fifty_kills_at_random_moments() {
         ledger.acknowledged.len(),
         ledger.unanswered
     );
-    assert!(ledger.acknowledged.len() > ROUNDS, "there was no load to speak of");
-    let client = Client::new(&server.url(), "noop");
+    assert!(ledger.acknowledged.len() >= ROUNDS * CALLERS, "there was no load to speak of");
     for task in &ledger.acknowledged {
         assert_eq!(client.until_finished(task).await, "completed", "task {task}");
         let result = client.get(task).await;
