@@ -71,6 +71,15 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// Why a task could not be retried; `unknown` is the answer about one that is not there.
+    pub fn of_retry(error: RetryError, of: TaskId, unknown: ApiError) -> Self {
+        match error {
+            RetryError::Unknown => unknown,
+            RetryError::Unfinished(_) => ApiError::NotCompleted(of),
+            RetryError::Refused(refusal) => refusal.into(),
+        }
+    }
+
     /// When it is worth trying again, where a time may help.
     fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -162,13 +171,44 @@ impl From<MailboxError> for ApiError {
     }
 }
 
-impl ApiError {
-    /// Why a task could not be retried.
-    pub fn of_retry(error: RetryError, of: TaskId, unknown: ApiError) -> Self {
-        match error {
-            RetryError::Unknown => unknown,
-            RetryError::Unfinished(_) => ApiError::NotCompleted(of),
-            RetryError::Refused(refusal) => refusal.into(),
-        }
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// Status, `Retry-After` and body.
+    async fn answer(error: impl Into<ApiError>) -> (u16, Option<String>, String) {
+        let response = error.into().error_response();
+        let again = response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        let status = response.status().as_u16();
+        let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+        (status, again, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn later(error: &str) -> (u16, Option<String>, String) {
+        (503, Some("5".into()), format!(r#"{{"error":"{error}"}}"#))
+    }
+
+    #[actix_web::test]
+    async fn what_passes_is_503_with_a_time_to_try_again() {
+        let full = SubmitError::Store(StoreError::Full("database or disk is full".into()));
+        assert_eq!(
+            answer(full).await,
+            later("the task could not be recorded: no room to write: database or disk is full")
+        );
+        assert_eq!(answer(StoreError::Closed).await, later("the store is closed"));
+        let retry_after = Duration::from_millis(1500);
+        let queue = answer(SubmitError::QueueFull { limit: 7, retry_after }).await;
+        assert_eq!(queue, (503, Some("2".into()), r#"{"error":"the queue is full: 7 tasks wait"}"#.into()));
+    }
+
+    #[actix_web::test]
+    async fn a_full_disk_is_told_and_no_path_is() {
+        let write = |kind: io::ErrorKind| SpoolError::Write { path: "/secret/place".into(), source: kind.into() };
+        let full = answer(write(io::ErrorKind::StorageFull)).await;
+        assert_eq!(full, later("the body could not be stored: there is no room on the disk"));
+        let failed = answer(write(io::ErrorKind::PermissionDenied)).await;
+        assert_eq!(failed, later("the body could not be stored: the disk failed"));
     }
 }

@@ -155,14 +155,9 @@ impl Incoming<'_> {
     }
 }
 
-fn broken(error: PayloadError) -> ApiError {
-    match error {
-        // The server does not tell a body cut short from one whose framing makes no sense.
-        PayloadError::Incomplete(_) => {
-            ApiError::BodyBroken("it ended before its announced end, or its framing is broken")
-        }
-        _ => ApiError::BodyBroken("its transfer encoding is broken"),
-    }
+/// The server cannot always tell which of the two it was.
+fn broken(_: PayloadError) -> ApiError {
+    ApiError::BodyBroken("it was cut short, or is not chunked as it should be")
 }
 
 // ---- codings ----
@@ -268,5 +263,71 @@ impl MessageBody for Holding {
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Poll::Ready(self.text.take().map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn coding(named: &[&'static str]) -> Result<Option<Coding>, String> {
+        let mut headers = HeaderMap::new();
+        for name in named {
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+        }
+        Coding::of(&headers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_codings_we_know_are_told_from_those_we_do_not() {
+        assert_eq!(coding(&[]), Ok(None));
+        assert_eq!((coding(&["identity"]), coding(&[""])), (Ok(None), Ok(None)));
+        assert_eq!((coding(&["gzip"]), coding(&[" X-GZIP "])), (Ok(Some(Coding::Gzip)), Ok(Some(Coding::Gzip))));
+        assert_eq!(coding(&["deflate"]), Ok(Some(Coding::Deflate)));
+        for unknown in [&["br"][..], &["zstd"], &["gzip, deflate"], &["gzip", "identity"]] {
+            assert!(coding(unknown).unwrap_err().ends_with("is not supported: send gzip, deflate or none"));
+        }
+    }
+
+    /// How long after its beginning the next bytes of a body must be here.
+    fn due_after(read_rate_min: u64, received: u64, last_after: Duration) -> Duration {
+        let limits =
+            Limits { body: 0, header_bytes: 0, read_timeout: 30 * SECOND, read_rate_min, sync_wait: Duration::ZERO };
+        let (began, mut payload) = (stopwatch(), Payload::None);
+        let last = Some(began + last_after);
+        Incoming { payload: &mut payload, limits: &limits, began, received, last }.deadline() - began
+    }
+
+    #[test]
+    fn a_body_has_its_grace_and_then_must_keep_its_rate() {
+        assert_eq!(due_after(1000, 0, Duration::ZERO), 30 * SECOND);
+        assert_eq!(due_after(1000, 5000, 20 * SECOND), 35 * SECOND);
+        assert_eq!(due_after(u64::MAX, u64::MAX, Duration::ZERO), 31 * SECOND);
+    }
+
+    #[test]
+    fn where_no_rate_is_asked_for_only_a_pause_counts() {
+        assert_eq!(due_after(0, 0, Duration::ZERO), 30 * SECOND);
+        assert_eq!(due_after(0, 1, 1000 * SECOND), 1030 * SECOND);
+    }
+
+    #[test]
+    fn one_step_of_unpacking_yields_little_however_much_is_packed() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&vec![0; 32 << 20]).unwrap();
+        let packed = packer.finish().unwrap();
+        let (mut unpacker, mut rest, mut sum) = (Unpacker::new(Coding::Gzip), packed.as_slice(), 0);
+        while !rest.is_empty() {
+            rest = unpacker.step(rest).unwrap();
+            assert!(unpacker.unpacked().len() <= 128 << 10, "{}", unpacker.unpacked().len());
+            sum += unpacker.unpacked().len();
+            unpacker.clear();
+        }
+        unpacker.end().unwrap();
+        assert_eq!(sum + unpacker.unpacked().len(), 32 << 20);
     }
 }

@@ -281,3 +281,132 @@ fn random() -> u64 {
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use ekiben_actors::task::{EndpointName, Failure, Priority};
+
+    use super::*;
+
+    fn task(state: State, failure: Option<Failure>) -> Task {
+        let submitted_at = DateTime::from_timestamp(1_764_034_279, 123_456_000).unwrap();
+        let (started, finished) = (state != State::Pending, state.is_finished());
+        Task {
+            id: TaskId::from_bytes([0xab; 16]),
+            endpoint: EndpointName::new("echo").unwrap(),
+            state,
+            priority: Priority::default(),
+            attempt: u32::from(started),
+            crashes: 0,
+            submitted_at,
+            due_at: submitted_at,
+            started_at: started.then(|| submitted_at + TimeDelta::milliseconds(900)),
+            finished_at: finished.then(|| submitted_at + TimeDelta::milliseconds(2000)),
+            expires_at: None,
+            input_bytes: 0,
+            output_bytes: 0,
+            failure: failure.map(Box::new),
+        }
+    }
+
+    #[test]
+    fn a_status_has_the_form_that_existing_clients_parse() {
+        const ID: &str = "abababababababababababababababab";
+        let pending = format!(
+            r#"{{"task_id":"{ID}","status":"pending","created_at":"2025-11-25T01:31:19","executed_at":null,"completed_at":null,"attempt":0}}"#
+        );
+        assert_eq!(status_text(&task(State::Pending, None), Dialect::New), pending);
+        let failure = Failure::new(FailureCode::Timeout, "the \"rice\" took too long");
+        let failed = format!(
+            r#"{{"task_id":"{ID}","status":"failure","created_at":"2025-11-25T01:31:19","executed_at":"2025-11-25T01:31:20","completed_at":"2025-11-25T01:31:21.123+00:00","attempt":1,"error":"timeout: the \"rice\" took too long"}}"#
+        );
+        assert_eq!(status_text(&task(State::Failed, Some(failure)), Dialect::Old), failed);
+    }
+
+    #[test]
+    fn versions_before_1_4_14_are_told_from_later_and_odd_ones() {
+        let before = [
+            "1.4.13",
+            "1.4.0",
+            "1.4",
+            "1",
+            "1.3.99",
+            "1.2.0a1",
+            "1.4.13.post5+gabc",
+            "1.4.14a1",
+            "1.4.14rc1",
+            "1.4.14.dev3+gabc",
+        ];
+        for version in before {
+            assert!(is_before_1_4_14(version), "{version}");
+        }
+        let later = ["1.4.14", "1.4.14.post1", "1.4.14+local", "1.4.14.1", "1.4.40", "1.5", "2", "1.10.0", "1.5.0a1"];
+        let odd = ["", "0+unknown", "0.13.1", "v1.4.13", "1!1.4.13", "x", "-1", ".4", "99999999999.1", "1.99999999999"];
+        for version in later.into_iter().chain(odd) {
+            assert!(!is_before_1_4_14(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn only_a_bentoml_client_of_old_is_spoken_to_in_old_words() {
+        let dialect = |agent: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+            Dialect::of(&headers)
+        };
+        assert_eq!(dialect("BentoML HTTP Client/1.4.13"), Dialect::Old);
+        for agent in ["BentoML HTTP Client/1.4.14", "bentoml/1.4.13", "curl/8.0", "", "python-httpx/0.27 (1.4.13)"] {
+            assert_eq!(dialect(agent), Dialect::New, "{agent}");
+        }
+        assert_eq!(Dialect::of(&HeaderMap::new()), Dialect::New);
+    }
+
+    #[test]
+    fn a_duration_is_told_in_one_short_word() {
+        let cases = [
+            (0, "0ms"),
+            (20, "20ms"),
+            (1500, "1500ms"),
+            (30_000, "30s"),
+            (90_000, "90s"),
+            (5_400_000, "90m"),
+            (3_600_000, "1h"),
+            (86_400_000, "24h"),
+            (172_800_000, "2d"),
+            (604_800_000, "7d"),
+            (108_000_000, "30h"),
+        ];
+        for (millis, word) in cases {
+            assert_eq!(brief(Duration::from_millis(millis)), word);
+        }
+    }
+
+    #[test]
+    fn ids_of_requests_are_sixteen_hex_digits_and_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| request_id().to_str().unwrap().to_owned()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 16 && u64::from_str_radix(id, 16).is_ok()));
+    }
+
+    #[test]
+    fn the_headers_of_an_output_do_not_reach_into_the_connection() {
+        let mut output = Output::new("text/plain", "rice").with_status(101);
+        for (name, value) in [
+            ("Content-Length", "99"),
+            ("connection", "close"),
+            ("x-a", "1"),
+            ("x-a", "2"),
+            ("bad name", "1"),
+            ("x-b", "a\nb"),
+        ] {
+            output.headers.add(name, value);
+        }
+        let response = replay(output, &Method::GET);
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        let headers: Vec<_> =
+            response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(headers.len(), 3);
+        assert!(headers.contains(&("content-type", b"text/plain")) && headers.contains(&("x-a", b"2")));
+    }
+}

@@ -296,7 +296,7 @@ async fn a_body_that_ends_early_is_refused_where_the_client_still_listens() {
     let answer = raw.answer(true);
     assert_eq!(
         (answer.status, answer.error().as_str()),
-        (400, "the body could not be read: it ended before its announced end, or its framing is broken")
+        (400, "the body could not be read: it was cut short, or is not chunked as it should be")
     );
     assert_eq!(tasks(&service).await, 0);
 }
