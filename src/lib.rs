@@ -2,10 +2,22 @@
 //!
 //! No rule about tasks lives here; those are in `ekiben_actors`. This package reads the settings, sets up the log,
 //! opens the store, starts the actors and answers HTTP.
+//!
+//! - [`cli`]: the commands of the binary; [`config`]: settings, from four layers to one typed tree.
+//! - [`serve`]: from settings to a service that runs, and back to nothing; [`telemetry`]: where log lines go.
+//! - [`routes`]: the URL map; [`app`]: what its handlers share; [`intake`]: request bodies on their way in;
+//!   [`wire`] and [`error`]: answers and refusals as clients read them; [`traffic`]: what watches every request.
+//! - [`metrics`]: what `/metrics` tells; [`demo`]: two endpoints to try it all with.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod error;
+pub mod intake;
 pub mod metrics;
+pub mod routes;
 pub mod serve;
 pub mod telemetry;
+pub mod traffic;
+pub mod wire;

@@ -5,15 +5,21 @@
 
 use std::fmt;
 
+use actix_web::HttpResponse;
+use actix_web::web::Data;
 use ekiben_actors::measure::Histogram;
-use ekiben_actors::registry::EndpointMeasures;
-use ekiben_actors::store::{Count, StoreStats};
-use ekiben_actors::supervisor::LineMeasures;
+use ekiben_actors::registry::{Counts, EndpointMeasures, MeasureTasks};
+use ekiben_actors::store::{Count, StoreError, StoreStats};
+use ekiben_actors::supervisor::{LineMeasures, MeasureLines};
 use ekiben_actors::task::State;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::traffic::{Answered, Took};
 
 /// The content type of the answer.
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
@@ -25,16 +31,23 @@ pub struct Snapshot {
     pub endpoints: Vec<EndpointMeasures>,
     pub counts: Vec<Count>,
     pub store: StoreStats,
-    pub http: Vec<HttpSeries>,
+    pub answered: Vec<Answered>,
+    pub took: Vec<Took>,
 }
 
-/// The requests of one route, method and status.
-#[derive(Debug)]
-pub struct HttpSeries {
-    pub route: &'static str,
-    pub method: &'static str,
-    pub status: u16,
-    pub seconds: Histogram,
+/// Answers a scrape.
+pub async fn answer(app: Data<App>) -> Result<HttpResponse, ApiError> {
+    let (supervisor, registry) = (&app.system.supervisor, &app.system.registry);
+    let snapshot = Snapshot {
+        lines: supervisor.send(MeasureLines).await.map_err(|_| StoreError::Closed)?,
+        endpoints: registry.send(MeasureTasks).await.map_err(|_| StoreError::Closed)?,
+        counts: registry.send(Counts).await.unwrap_or(Err(StoreError::Closed))?,
+        store: app.system.store_stats(),
+        answered: app.traffic.answered(),
+        took: app.traffic.took(),
+    };
+    let text = text(snapshot).expect("writing to a string does not fail");
+    Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }
 
 /// The answer's body.
@@ -126,12 +139,19 @@ impl Snapshot {
     }
 
     fn encode_http(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let help = "Requests answered, by route, method and class of status";
+        let mut requests = counter(encoder, "ekiben_http_requests", help)?;
+        for answered in &self.answered {
+            let labels = [("route", answered.route), ("method", answered.method), ("status", answered.status)];
+            count(&mut requests, &labels, answered.requests)?;
+        }
         let help = "From the head of a request to the head of its answer";
         let mut seconds = histogram(encoder, "ekiben_http_request_seconds", help)?;
-        for series in &self.http {
-            let status = series.status.to_string();
-            let labels = [("route", series.route), ("method", series.method), ("status", status.as_str())];
-            observe(&mut seconds, &labels, &series.seconds)?;
+        for took in &self.took {
+            let labels = [("route", took.route)];
+            let mut family = seconds.encode_family(&labels)?;
+            let requests = took.buckets.iter().map(|(_, requests)| requests).sum();
+            family.encode_histogram::<NoLabelSet>(took.sum, requests, &took.buckets, None)?;
         }
         Ok(())
     }

@@ -8,11 +8,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{HttpServer, web};
-use ekiben_actors::clock::{Clock, SystemClock};
+use ekiben_actors::clock::{Clock, SystemClock, stopwatch};
 use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
@@ -25,7 +26,7 @@ use ekiben_actors::task::{EndpointName, Outcome, Output};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
-use crate::config::{self, Config, Demo, EndpointKind};
+use crate::config::{self, Config, EndpointKind};
 use crate::{demo, routes};
 
 /// How long connections may take to finish once nothing runs any more.
@@ -51,7 +52,8 @@ pub enum ServeError {
 
 /// Serves until a signal ends it, and answers with the process's exit code: 0 after a drain, 1 when it could not
 /// start, 70 when an actor failed, 130 or 143 when a second signal cut the drain short.
-pub fn run(config: Config) -> ExitCode {
+pub fn run(mut config: Config) -> ExitCode {
+    describe_demo(&mut config);
     match actix_web::rt::System::new().block_on(serve(Arc::new(config))) {
         Ok(code) => code,
         Err(error) => {
@@ -88,10 +90,26 @@ enum Ended {
     Failure(&'static str),
 }
 
+/// Gives demo endpoints the schemas and words of their own where the settings have none.
+fn describe_demo(config: &mut Config) {
+    for endpoint in &mut config.endpoints {
+        if let EndpointKind::Demo(which) = endpoint.kind {
+            let demo = demo::endpoint(which);
+            endpoint.input.get_or_insert(demo.input);
+            endpoint.output.get_or_insert(demo.output);
+            if endpoint.description.is_empty() {
+                endpoint.description = demo.description.to_owned();
+            }
+        }
+    }
+}
+
 // ---- starting ----
 
 async fn start_system(config: &Config) -> Result<System, ServeError> {
+    let began = stopwatch();
     let store = open_store(config)?;
+    tracing::info!(opened_in_ms = began.elapsed().as_millis() as u64, "the store is open");
     let mut builder = System::builder(store).retention(config.results.retention).limits(limits(config));
     for endpoint in &config.endpoints {
         let executor = executor(endpoint)?;
@@ -154,8 +172,7 @@ fn executor(endpoint: &config::Endpoint) -> Result<Arc<dyn Executor>, ServeError
             let named = |source| ServeError::Endpoint { endpoint: endpoint.name.clone(), source };
             Arc::new(Http::new(options).map_err(named)?)
         }
-        EndpointKind::Demo(Demo::Denoise) => Arc::new(demo::denoise::Denoise::new()),
-        EndpointKind::Demo(Demo::DetectLanguage) => Arc::new(demo::language::DetectLanguage::new()),
+        EndpointKind::Demo(which) => demo::endpoint(*which).executor,
         EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
             Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
         })),
@@ -203,10 +220,15 @@ async fn end(
     mut signals: Signals,
 ) -> ExitCode {
     let grace = config.http.shutdown_grace;
-    tracing::info!(signal = name(signal), grace = %humantime::format_duration(grace), "draining: no new tasks are taken");
-    app.begin_drain();
+    app.draining.store(true, Ordering::Release);
+    let draining = system.drain(grace);
+    tracing::info!(
+        signal = name(signal),
+        grace = %humantime::format_duration(grace),
+        "draining: no new tasks are taken"
+    );
     let orderly = async {
-        let drained = system.drain(grace).await;
+        let drained = draining.await;
         tracing::info!(
             finished = drained.finished,
             put_back = drained.put_back,

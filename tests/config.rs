@@ -210,3 +210,23 @@ fn what_config_prints_is_a_file_of_the_same_settings() {
     bench.write("demo.toml", &demo.stdout);
     assert_eq!(bench.ekiben(&["check", "--config", "demo.toml"]).code, Some(0));
 }
+
+/// A setting is added in three places at once; the third is README's table.
+#[test]
+fn every_setting_has_a_row_in_readme() {
+    let readme = include_str!("../README.md");
+    let mut section = String::new();
+    for line in include_str!("../src/config.default.toml").lines() {
+        if let Some(name) = line.trim_start_matches('#').strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+        }
+        // In the example endpoints a setting stands behind a bare `#`, prose behind `# `.
+        let setting = line.strip_prefix('#').unwrap_or(line);
+        let Some((key, _)) = setting.split_once(" = ") else { continue };
+        if !key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_') {
+            continue;
+        }
+        let row = if section.starts_with("endpoints.") { format!("`{key}`") } else { format!("`{section}.{key}`") };
+        assert!(readme.contains(&row), "README has no row for {row}");
+    }
+}

@@ -4,6 +4,8 @@
 mod client;
 #[path = "service/crash.rs"]
 mod crash;
+#[path = "service/demo.rs"]
+mod demo;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/harness.rs"]
 mod harness;
@@ -12,9 +14,13 @@ mod observing;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/program.rs"]
 mod program;
+#[path = "service/python.rs"]
+mod python;
 #[path = "service/refusing.rs"]
 mod refusing;
 #[path = "service/stopping.rs"]
 mod stopping;
 #[path = "service/upstream.rs"]
 mod upstream;
+#[path = "service/venv.rs"]
+mod venv;

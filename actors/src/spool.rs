@@ -72,6 +72,11 @@ impl Blobs {
         Self { folder: Some(Arc::from(folder)), inline_max }
     }
 
+    /// The most bytes of a body that stays in memory.
+    pub fn inline_max(&self) -> usize {
+        self.inline_max
+    }
+
     /// Where the file of that name is, or would be; `None` where all stays in memory.
     pub fn path(&self, name: BlobName) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| folder.join(name.file_name()))

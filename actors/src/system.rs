@@ -102,7 +102,7 @@ impl Builder {
         Self { clock, ..self }
     }
 
-    /// Starts the actors, each of the two great ones on a thread of its own. Must be called within an actix
+    /// Starts the actors, the two great ones on threads of their own. Must be called within an actix
     /// system. What the store holds already is taken up at once.
     ///
     /// # Errors
@@ -112,10 +112,11 @@ impl Builder {
         self.warn_of_strangers(&waiting);
         let pool = self.pool()?;
         let alarm = Alarm::new();
-        let arbiters = vec![Arbiter::new(), Arbiter::new()];
-        let registry = self.start_registry(&arbiters[0], &alarm);
+        let arbiters: Vec<Arbiter> = (0..great_threads()).map(|_| Arbiter::new()).collect();
+        let (first, last) = (&arbiters[0], &arbiters[arbiters.len() - 1]);
+        let registry = self.start_registry(first, &alarm);
         let store = self.store.clone();
-        let supervisor = self.start_supervisor(&arbiters[1], &alarm, registry.clone(), pool.handle().clone(), waiting);
+        let supervisor = self.start_supervisor(last, &alarm, registry.clone(), pool.handle().clone(), waiting);
         let owned = Owned { store, arbiters, pool: Some(pool), alarm };
         Ok(System { supervisor, registry, owned: Arc::new(owned) })
     }
@@ -199,6 +200,14 @@ impl Builder {
     }
 }
 
+/// How many threads the Supervisor and the Registry have between them. A task is four messages from one to the
+/// other: where there are cores to spare they work side by side, on two cores the change of threads costs more.
+fn great_threads() -> usize {
+    const SPARE_FROM: usize = 4;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if cores >= SPARE_FROM { 2 } else { 1 }
+}
+
 /// A task that has ended, with its output where it has one.
 pub type Finished = (Task, Option<Output>);
 
@@ -255,10 +264,16 @@ impl System {
 
     /// Takes no new tasks, starts none, and waits until what runs has ended or the grace time has; what was cut
     /// short waits in the store for the next start. Questions and cancels are still answered afterwards.
-    pub async fn drain(&self, grace: Duration) -> Drained {
-        let drained = self.supervisor.send(Drain { grace }).await.unwrap_or_default();
-        self.registry.do_send(DismissWatchers);
-        drained
+    ///
+    /// The drain has begun when this returns; the future waits for its end.
+    pub fn drain(&self, grace: Duration) -> impl Future<Output = Drained> + use<> {
+        let drained = self.supervisor.send(Drain { grace });
+        let registry = self.registry.clone();
+        async move {
+            let drained = drained.await.unwrap_or_default();
+            registry.do_send(DismissWatchers);
+            drained
+        }
     }
 
     /// Closes the store and lets the actors go. Drain first.

@@ -24,6 +24,11 @@ fn one_memory_store_answers_as_another() {
     compare_with_memory(opened::memory, 300);
 }
 
+#[test]
+fn the_embedded_store_answers_as_the_memory_store() {
+    compare_with_memory(opened::embedded, 60);
+}
+
 /// Plays that many random sequences of steps against the memory store and another, opened by `open`.
 fn compare_with_memory(open: fn(&Path) -> Bench, sequences: u32) {
     let seed = seed();

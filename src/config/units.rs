@@ -8,7 +8,7 @@ pub fn parse_time(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
-/// Shows a time as [`parse_time`] reads it, in whole hours, minutes or seconds where it is that.
+/// Shows a time as `parse_time` reads it, in whole hours, minutes or seconds where it is that.
 pub fn show_time(time: Duration) -> String {
     let seconds = time.as_secs();
     if time.is_zero() || time.subsec_nanos() != 0 || seconds > 7 * 86_400 {

@@ -25,20 +25,15 @@ const BLOCK: usize = 64 * 1024;
 /// The property of the input, and so the name of the form's part, that holds the file.
 const AUDIO: &str = "audio";
 
-/// How many are cleaned at once: each keeps one core busy.
-const CONCURRENCY: u32 = 2;
-
 /// Cleans WAV files.
 struct Denoise;
 
 pub fn endpoint() -> DemoEndpoint {
     DemoEndpoint {
-        name: "denoise",
         description: "Removes the noise from speech: a WAV file in, the cleaned WAV file out.",
         input: input_schema(),
         output: json!({"type": "file", "format": "audio", "content_type": "audio/wav"}),
         executor: std::sync::Arc::new(Denoise),
-        concurrency: CONCURRENCY,
     }
 }
 

@@ -17,15 +17,11 @@ use super::{DemoEndpoint, Refusal};
 /// The most bytes of an input: a text is told by its first page.
 const INPUT_MAX: u64 = 1024 * 1024;
 
-/// How many are worked on at once; each takes microseconds.
-const CONCURRENCY: u32 = 4;
-
 /// Names the language of a text.
 struct DetectLanguage;
 
 pub fn endpoint() -> DemoEndpoint {
     DemoEndpoint {
-        name: "detect_language",
         description: "Names the language a text is written in.",
         input: json!({
             "type": "object",
@@ -45,7 +41,6 @@ pub fn endpoint() -> DemoEndpoint {
             "required": ["language", "name", "confidence", "reliable", "script"],
         }),
         executor: Arc::new(DetectLanguage),
-        concurrency: CONCURRENCY,
     }
 }
 

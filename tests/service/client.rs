@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::program::PATIENCE;
 
-/// A client of one endpoint. Cloning shares its connections.
+/// A client of one endpoint.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -20,8 +20,7 @@ pub type Answer<T> = Result<T, reqwest::Error>;
 impl Client {
     /// `url` is the service's, with nothing after it.
     pub fn new(url: &str, endpoint: &str) -> Self {
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client needs nothing");
-        Self { http, url: format!("{url}/{endpoint}") }
+        Self { http: http(), url: format!("{url}/{endpoint}") }
     }
 
     /// Submits a JSON text and answers with the response, whatever it is.
@@ -83,6 +82,13 @@ impl Client {
     }
 }
 
+/// A plain HTTP client. It keeps no connections: the service is restarted under it.
+pub fn http() -> reqwest::Client {
+    // Installed already by another test, as likely as not.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().pool_max_idle_per_host(0).timeout(PATIENCE).build().expect("a client needs nothing more")
+}
+
 /// The id in the answer to a submit or a retry.
 pub async fn id_in(answer: Response) -> Answer<String> {
     let body: Value = answer.json().await?;
@@ -91,6 +97,6 @@ pub async fn id_in(answer: Response) -> Answer<String> {
 
 /// The text of a page of the service, such as `/metrics`.
 pub async fn page(url: &str, path: &str) -> String {
-    let answer = reqwest::get(format!("{url}{path}")).await.expect("the service answers");
+    let answer = http().get(format!("{url}{path}")).send().await.expect("the service answers");
     answer.text().await.expect("the page is text")
 }

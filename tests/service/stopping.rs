@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use rustix::process::Signal;
 
-use crate::client::{Client, page};
+use crate::client::{Client, http, page};
 use crate::harness::{Server, field};
 use crate::upstream::Upstream;
 
@@ -20,7 +20,7 @@ async fn a_drain_waits_for_what_runs_and_refuses_what_comes() {
     let refused = client.try_submit("3").await.unwrap();
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.headers().contains_key("retry-after"));
-    let ready = reqwest::get(format!("{}/readyz", server.url())).await.unwrap();
+    let ready = http().get(format!("{}/readyz", server.url())).send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(client.state(&running).await, "in_progress");
     assert_eq!(client.state(&waiting).await, "pending");

@@ -68,9 +68,8 @@ impl Writer<'_> {
             self.refuse_body(&output.body, BlobName::Output(lease.task, lease.fence))?;
         }
         let before = row.task.state;
-        let noted = self.desk.shared.starts.get(lease).map(|start| start.run);
-        self.starts.supersede(&self.desk.shared.starts, lease);
-        if let Some(run) = run.or(noted) {
+        let noted = self.starts.supersede(&self.desk.shared.starts, lease);
+        if let Some(run) = run.or(noted.map(|start| start.run)) {
             row.task.attempt = run.attempt;
             row.task.started_at = Some(run.started_at);
         }

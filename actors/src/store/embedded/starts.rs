@@ -101,22 +101,22 @@ impl Starts {
                 return None;
             }
             let (_, task) = self.line.pop_front()?;
-            let start = shown.lock().get(&task).copied();
-            if let Some(start) = start.filter(|start| !start.superseded) {
-                self.supersede(shown, Lease { task, fence: start.fence });
+            let fence = shown.lock().get(&task).map(|start| start.fence);
+            let start = fence.and_then(|fence| self.supersede(shown, Lease { task, fence }));
+            if let Some(start) = start {
                 return Some((task, start));
             }
         }
     }
 
-    /// The group in the making says all that the start under this lease said, if there was one.
-    pub fn supersede(&mut self, shown: &ShownStarts, lease: Lease) {
+    /// The group in the making says all that the start under this lease said. Answers that start, if there was one
+    /// and it was not written yet.
+    pub fn supersede(&mut self, shown: &ShownStarts, lease: Lease) -> Option<UnwrittenStart> {
         let mut map = shown.lock();
-        let start = map.get_mut(&lease.task).filter(|start| start.fence == lease.fence && !start.superseded);
-        if let Some(start) = start {
-            start.superseded = true;
-            self.done.push((lease.task, *start));
-        }
+        let start = map.get_mut(&lease.task).filter(|start| start.fence == lease.fence && !start.superseded)?;
+        start.superseded = true;
+        self.done.push((lease.task, *start));
+        Some(*start)
     }
 
     /// The group was committed: answers the starts that it superseded.

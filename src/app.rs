@@ -1,0 +1,113 @@
+//! What every request handler shares: the actors' addresses, the endpoints by name, the limits of HTTP.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderName};
+use bytes::Bytes;
+use ekiben_actors::clock::{Clock, SystemClock};
+use ekiben_actors::system::System;
+use ekiben_actors::task::EndpointName;
+
+use crate::config::{self, Config};
+use crate::routes::{home, schema};
+use crate::traffic::Traffic;
+
+/// The state behind the routes, one for all workers.
+pub struct App {
+    pub system: System,
+    pub limits: Limits,
+    /// Set when the service stops taking tasks; told by `/readyz`. The Supervisor refuses by itself.
+    pub draining: AtomicBool,
+    /// Requests by route and answer, for the metrics.
+    pub traffic: Traffic,
+    /// The clock by which a client is told that its result was kept long enough.
+    pub clock: Arc<dyn Clock>,
+    /// What `/schema.json` answers.
+    pub schema: Bytes,
+    /// What `/` answers.
+    pub home: Bytes,
+    endpoints: HashMap<EndpointName, Arc<Endpoint>>,
+}
+
+/// The bounds on what a request may bring and how long it may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a body, as sent and as unpacked.
+    pub body: u64,
+    /// Bytes of a request's target and headers.
+    pub header_bytes: usize,
+    /// How long a body may take before its rate is looked at.
+    pub read_timeout: Duration,
+    /// Bytes a second that a body must average; 0 asks only that it never pauses for `read_timeout`.
+    pub read_rate_min: u64,
+    /// How long a synchronous call waits for its task.
+    pub sync_wait: Duration,
+}
+
+/// An endpoint as the routes see it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub name: EndpointName,
+    /// The headers of a submission that are kept with its task.
+    pub kept_headers: Vec<HeaderName>,
+    /// How long its finished tasks are kept.
+    pub retention: Duration,
+}
+
+/// The headers that are kept with every task. Credentials are not among them: `authorization`, `cookie` and the
+/// like are kept only where an endpoint's `forward_headers` names them, which is then the operator's word.
+const KEPT_HEADERS: [&str; 5] = ["content-type", "content-language", "accept-language", "traceparent", "tracestate"];
+
+/// Headers that are about the submission's way to us, and would be wrong on any other: never kept.
+const NEVER_KEPT: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TRANSFER_ENCODING,
+];
+
+impl App {
+    /// The state of a service with these settings. The system must have the same endpoints.
+    pub fn new(system: System, config: &Config) -> Self {
+        let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.name.clone(), Arc::new(endpoint.into())));
+        Self {
+            system,
+            limits: Limits {
+                body: config.limits.body,
+                header_bytes: config.http.header_bytes,
+                read_timeout: config.http.read_timeout,
+                read_rate_min: config.http.read_rate_min,
+                sync_wait: config.limits.sync_wait,
+            },
+            draining: AtomicBool::new(false),
+            traffic: Traffic::new(),
+            clock: Arc::new(SystemClock),
+            schema: schema::document(&config.endpoints),
+            home: home::page(&config.endpoints),
+            endpoints: endpoints.collect(),
+        }
+    }
+
+    /// The endpoint of that name; `None` where there is none.
+    pub fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints.get(name)
+    }
+}
+
+impl From<&config::Endpoint> for Endpoint {
+    fn from(endpoint: &config::Endpoint) -> Self {
+        let forwarded: &[String] = match &endpoint.kind {
+            config::EndpointKind::Http(upstream) => &upstream.forward_headers,
+            config::EndpointKind::Demo(_) | config::EndpointKind::Noop => &[],
+        };
+        let names = KEPT_HEADERS.into_iter().chain(forwarded.iter().map(String::as_str));
+        let mut kept_headers: Vec<HeaderName> = names.filter_map(|name| name.parse().ok()).collect();
+        kept_headers.retain(|name| !NEVER_KEPT.contains(name));
+        Self { name: endpoint.name.clone(), kept_headers, retention: endpoint.retention }
+    }
+}

@@ -1,0 +1,174 @@
+//! What goes wrong, as the contract answers it: a status, `{"error": …}`, and a time to try again where that helps.
+
+use std::time::Duration;
+
+use actix::MailboxError;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use ekiben_actors::spool::SpoolError;
+use ekiben_actors::store::StoreError;
+use ekiben_actors::supervisor::{RetryError, SubmitError};
+use ekiben_actors::task::{EndpointName, State, TaskId};
+
+use crate::wire::{self, brief};
+
+/// How long a client is told to wait before it asks again about a task that has not finished.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a client is told to wait when the store cannot serve it.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    // ---- the request's head ----
+    #[error("Not Found")]
+    NoRoute,
+    #[error("Method Not Allowed")]
+    Method(&'static str),
+    #[error("the request's head is larger than the limit of {limit} bytes")]
+    HeadTooLarge { limit: usize },
+    #[error("task_id is required")]
+    TaskIdRequired,
+
+    // ---- its body ----
+    #[error("the body is larger than the limit of {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("the body came too slowly: {received} bytes in {}", brief(*.within))]
+    BodyTooSlow { received: u64, within: Duration },
+    #[error("the body could not be read: {0}")]
+    BodyBroken(&'static str),
+    #[error("content-encoding \"{0}\" is not supported: send gzip, deflate or none")]
+    Coding(String),
+    #[error("the body could not be stored: {}", if *.full { "there is no room on the disk" } else { "the disk failed" })]
+    BodyNotStored { full: bool },
+
+    // ---- the task ----
+    #[error("task_id not found{}", .kept.map(|kept| format!(": results are kept for {}", brief(kept))).unwrap_or_default())]
+    TaskNotFound { kept: Option<Duration> },
+    #[error("task {0} is not completed yet")]
+    NotCompleted(TaskId),
+    #[error("task {0} was canceled")]
+    WasCanceled(TaskId),
+    #[error("task {0} has already started")]
+    HasStarted(TaskId),
+    #[error("task {0} has already finished: it is {1}")]
+    HasFinished(TaskId, State),
+    #[error("{message}")]
+    TaskFailed { status: StatusCode, message: String },
+    #[error("task {task} has not ended within {}; it goes on, and /{endpoint}/get will have its result", brief(*.waited))]
+    StillRunning { task: TaskId, endpoint: EndpointName, waited: Duration },
+    #[error("the service is shutting down; task {0} is kept and runs after the next start")]
+    KeptForLater(TaskId),
+
+    // ---- the service ----
+    #[error(transparent)]
+    Refused(SubmitError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the service is stopping")]
+    Stopping,
+}
+
+impl ApiError {
+    /// When it is worth trying again, where a time may help.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ApiError::Refused(refusal) => match refusal {
+                SubmitError::Draining { retry_after }
+                | SubmitError::EndpointFull { retry_after, .. }
+                | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
+                SubmitError::Store(_) => Some(STORE_AGAIN),
+                SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
+            },
+            ApiError::NotCompleted(_) => Some(ASK_AGAIN),
+            ApiError::BodyNotStored { .. } | ApiError::Store(_) => Some(STORE_AGAIN),
+            ApiError::KeptForLater(_) | ApiError::Stopping => Some(STORE_AGAIN),
+            _ => None,
+        }
+    }
+
+    /// The task, where the answer should name it in a field of its own.
+    fn task(&self) -> Option<TaskId> {
+        match self {
+            ApiError::StillRunning { task, .. } | ApiError::KeptForLater(task) => Some(*task),
+            _ => None,
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            ApiError::NoRoute | ApiError::TaskNotFound { .. } => StatusCode::NOT_FOUND,
+            ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ApiError::TaskIdRequired | ApiError::BodyBroken(_) | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
+            ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            ApiError::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::WasCanceled(_) | ApiError::HasStarted(_) | ApiError::HasFinished(..) => StatusCode::CONFLICT,
+            ApiError::TaskFailed { status, .. } => *status,
+            ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
+            ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
+            ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ApiError::Refused(_) | ApiError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let message = self.to_string();
+        let mut response = match (self, self.task()) {
+            (ApiError::NoRoute | ApiError::Method(_), _) => wire::plain(self.status_code(), message),
+            (_, Some(task)) => wire::error_about(self.status_code(), &message, task),
+            (_, None) => wire::error(self.status_code(), &message),
+        };
+        if let ApiError::Method(allowed) = self {
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+        }
+        if let Some(pause) = self.retry_after() {
+            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
+        }
+        response
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(refusal: SubmitError) -> Self {
+        ApiError::Refused(refusal)
+    }
+}
+
+impl From<SpoolError> for ApiError {
+    fn from(error: SpoolError) -> Self {
+        match &error {
+            SpoolError::TooLarge { limit } => ApiError::BodyTooLarge { limit: *limit },
+            SpoolError::Write { .. } => {
+                // The path is the operator's business, not the client's.
+                tracing::warn!(%error, "a submission was refused");
+                ApiError::BodyNotStored { full: error.is_full() }
+            }
+        }
+    }
+}
+
+/// An actor is gone, which happens only when the whole service goes.
+impl From<MailboxError> for ApiError {
+    fn from(_: MailboxError) -> Self {
+        ApiError::Stopping
+    }
+}
+
+impl ApiError {
+    /// Why a task could not be retried.
+    pub fn of_retry(error: RetryError, of: TaskId, unknown: ApiError) -> Self {
+        match error {
+            RetryError::Unknown => unknown,
+            RetryError::Unfinished(_) => ApiError::NotCompleted(of),
+            RetryError::Refused(refusal) => refusal.into(),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Takes a request's body in, as it comes: held to its limit and its pace, unpacked, and a large one written to a
+//! file, so that memory stays flat. What the bytes mean is not looked at.
+//!
+//! A body that is refused before its end is not read on. Its answer closes the connection, gently: see
+//! [`answer_unread`].
+
+use std::io::Write;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::Payload;
+use actix_web::error::{InternalError, PayloadError};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{Error, HttpResponse, ResponseError};
+use bytes::Bytes;
+use ekiben_actors::body::Body;
+use ekiben_actors::clock::stopwatch;
+use ekiben_actors::spool::{BlobName, Blobs, Spool};
+use ekiben_actors::task::TaskId;
+use flate2::write::{MultiGzDecoder, ZlibDecoder};
+use futures::{FutureExt, StreamExt};
+
+use crate::app::Limits;
+use crate::error::ApiError;
+
+/// Takes in the body of a task to be.
+///
+/// # Errors
+/// [`ApiError`]s about the body; nothing is left of it then.
+pub async fn take_in(
+    task: TaskId,
+    headers: &HeaderMap,
+    mut payload: Payload,
+    blobs: &Blobs,
+    limits: &Limits,
+) -> Result<Body, Error> {
+    match receive(task, headers, &mut payload, blobs, limits).await {
+        Ok(body) => Ok(body),
+        Err(error) => {
+            let response = answer_unread(error.error_response(), payload);
+            Err(InternalError::from_response(error, response).into())
+        }
+    }
+}
+
+async fn receive(
+    task: TaskId,
+    headers: &HeaderMap,
+    payload: &mut Payload,
+    blobs: &Blobs,
+    limits: &Limits,
+) -> Result<Body, ApiError> {
+    let coding = Coding::of(headers)?;
+    let declared = declared_len(headers);
+    if declared.is_some_and(|declared| declared > limits.body) {
+        return Err(ApiError::BodyTooLarge { limit: limits.body });
+    }
+    // The server calls a handler before it looks at the body. After this turn a small one is there, and no timer
+    // need be set for it.
+    tokio::task::yield_now().await;
+    let mut incoming = Incoming { payload, limits, began: stopwatch(), received: 0, last: None };
+    let Some(first) = incoming.next().await? else { return Ok(Body::default()) };
+    let whole = declared == Some(first.len() as u64);
+    if whole && coding.is_none() && first.len() <= blobs.inline_max() {
+        // A copy, since the chunk is a part of the connection's buffer, which is much larger.
+        return Ok(Body::Inline(Bytes::copy_from_slice(&first)));
+    }
+    let spool = blobs.spool(BlobName::Input(task), limits.body);
+    match coding {
+        None => store(first, incoming, spool).await,
+        Some(coding) => unpack(coding, first, incoming, spool).await,
+    }
+}
+
+/// What the sender says of the length; the server holds it to its word.
+fn declared_len(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+async fn store(first: Bytes, mut incoming: Incoming<'_>, mut spool: Spool) -> Result<Body, ApiError> {
+    let mut next = Some(first);
+    while let Some(chunk) = next {
+        spool.write(&chunk).await?;
+        next = incoming.next().await?;
+    }
+    Ok(spool.finish().await?)
+}
+
+async fn unpack(coding: Coding, first: Bytes, mut incoming: Incoming<'_>, mut spool: Spool) -> Result<Body, ApiError> {
+    let mut unpacker = Unpacker::new(coding);
+    let mut next = Some(first);
+    while let Some(chunk) = next {
+        let mut packed = &chunk[..];
+        while !packed.is_empty() {
+            packed = unpacker.step(packed)?;
+            spool.write(unpacker.unpacked()).await?;
+            unpacker.clear();
+            // A small body may unpack to a large one: others on this thread get their turn.
+            tokio::task::yield_now().await;
+        }
+        next = incoming.next().await?;
+    }
+    unpacker.end()?;
+    spool.write(unpacker.unpacked()).await?;
+    Ok(spool.finish().await?)
+}
+
+// ---- pace ----
+
+/// A body on its way, held to the limit and to a pace: first a time in which it need not hurry, then so many bytes a
+/// second on average.
+struct Incoming<'a> {
+    payload: &'a mut Payload,
+    limits: &'a Limits,
+    began: Instant,
+    received: u64,
+    last: Option<Instant>,
+}
+
+impl Incoming<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let chunk = match self.payload.next().now_or_never() {
+            Some(chunk) => chunk,
+            None => {
+                let deadline = self.deadline();
+                let chunk = tokio::time::timeout_at(deadline.into(), self.payload.next()).await;
+                chunk.map_err(|_| self.too_slow())?
+            }
+        };
+        let Some(chunk) = chunk.transpose().map_err(broken)? else { return Ok(None) };
+        self.received += chunk.len() as u64;
+        if self.received > self.limits.body {
+            return Err(ApiError::BodyTooLarge { limit: self.limits.body });
+        }
+        if self.limits.read_rate_min == 0 {
+            self.last = Some(stopwatch());
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Until when the next bytes must be here.
+    fn deadline(&self) -> Instant {
+        let grace = self.limits.read_timeout;
+        match self.limits.read_rate_min {
+            0 => self.last.unwrap_or(self.began) + grace,
+            rate => self.began + grace + Duration::from_secs_f64(self.received as f64 / rate as f64),
+        }
+    }
+
+    fn too_slow(&self) -> ApiError {
+        let within = stopwatch().duration_since(self.began);
+        ApiError::BodyTooSlow { received: self.received, within: Duration::from_secs(within.as_secs().max(1)) }
+    }
+}
+
+fn broken(error: PayloadError) -> ApiError {
+    match error {
+        // The server does not tell a body cut short from one whose framing makes no sense.
+        PayloadError::Incomplete(_) => {
+            ApiError::BodyBroken("it ended before its announced end, or its framing is broken")
+        }
+        _ => ApiError::BodyBroken("its transfer encoding is broken"),
+    }
+}
+
+// ---- codings ----
+
+/// How a body is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    /// In zlib's form, as HTTP has it.
+    Deflate,
+}
+
+impl Coding {
+    /// The coding a body comes in; `None` for plain.
+    fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
+        let Some(named) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
+        let several = headers.get_all(header::CONTENT_ENCODING).count() > 1;
+        let name = String::from_utf8_lossy(named.as_bytes()).trim().to_ascii_lowercase();
+        match name.as_str() {
+            _ if several => Err(ApiError::Coding(format!("{name}, …"))),
+            "gzip" | "x-gzip" => Ok(Some(Coding::Gzip)),
+            "deflate" => Ok(Some(Coding::Deflate)),
+            "identity" | "" => Ok(None),
+            _ => Err(ApiError::Coding(name)),
+        }
+    }
+}
+
+/// Unpacks a step at a time: what one step yields is bounded, whatever it was packed from.
+enum Unpacker {
+    Gzip(MultiGzDecoder<Vec<u8>>),
+    Deflate(ZlibDecoder<Vec<u8>>),
+}
+
+impl Unpacker {
+    fn new(coding: Coding) -> Self {
+        match coding {
+            Coding::Gzip => Unpacker::Gzip(MultiGzDecoder::new(Vec::new())),
+            Coding::Deflate => Unpacker::Deflate(ZlibDecoder::new(Vec::new())),
+        }
+    }
+
+    /// Takes some of the bytes and answers with the rest.
+    fn step<'a>(&mut self, packed: &'a [u8]) -> Result<&'a [u8], ApiError> {
+        let taken = match self {
+            Unpacker::Gzip(decoder) => decoder.write(packed),
+            Unpacker::Deflate(decoder) => decoder.write(packed),
+        };
+        match taken {
+            Ok(0) | Err(_) => Err(CORRUPT),
+            Ok(taken) => Ok(&packed[taken..]),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), ApiError> {
+        let ended = match self {
+            Unpacker::Gzip(decoder) => decoder.try_finish(),
+            Unpacker::Deflate(decoder) => decoder.try_finish(),
+        };
+        ended.map_err(|_| CORRUPT)
+    }
+
+    fn unpacked(&self) -> &[u8] {
+        match self {
+            Unpacker::Gzip(decoder) => decoder.get_ref(),
+            Unpacker::Deflate(decoder) => decoder.get_ref(),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Unpacker::Gzip(decoder) => decoder.get_mut().clear(),
+            Unpacker::Deflate(decoder) => decoder.get_mut().clear(),
+        }
+    }
+}
+
+const CORRUPT: ApiError = ApiError::BodyBroken("it is not what its content-encoding says");
+
+// ---- what is left unread ----
+
+/// Answers a request whose body will not be read to its end. The answer holds the rest: as long as it does, the
+/// server closes the connection behind the answer, but first reads on for a moment, so that a client in the middle
+/// of sending sees the answer and not a reset. Let go of, a chunked body would be read for as long as it comes.
+pub fn answer_unread(response: HttpResponse, unread: Payload) -> HttpResponse {
+    response.map_body(|_, body| match body.try_into_bytes() {
+        Ok(text) => BoxBody::new(Holding { text: Some(text), _unread: unread }),
+        Err(body) => body,
+    })
+}
+
+struct Holding {
+    text: Option<Bytes>,
+    _unread: Payload,
+}
+
+impl MessageBody for Holding {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.text.as_ref().map_or(0, |text| text.len() as u64))
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(self.text.take().map(Ok))
+    }
+}

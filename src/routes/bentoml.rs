@@ -1,0 +1,176 @@
+//! BentoML's task routes: submit, status, get, cancel, retry, and the synchronous call.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::web::{self, Data, Query};
+use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, ResponseError};
+use ekiben_actors::clock;
+use ekiben_actors::registry::{Fetch, Status};
+use ekiben_actors::supervisor::{Cancel, CancelAnswer, Retry, Submit};
+use ekiben_actors::task::{Input, NewTask, State, Task, TaskId};
+use tokio::time::timeout;
+
+use crate::app::{App, Endpoint};
+use crate::error::ApiError;
+use crate::intake;
+use crate::wire::{self, Dialect};
+
+/// Records a task and answers with its id, once it is durable.
+pub async fn submit(target: Target, request: HttpRequest, body: web::Payload) -> Result<HttpResponse, Error> {
+    let task = record(&target, &request, body).await?;
+    Ok(wire::task_and_state(task.id, task.state, target.dialect))
+}
+
+/// How a task stands.
+pub async fn status(Asked { target, task }: Asked) -> Result<HttpResponse, ApiError> {
+    let question = Status { task, endpoint: target.endpoint.name.clone() };
+    let found = target.app.system.registry.send(question).await??;
+    let task = found.ok_or_else(|| target.unknown(task))?;
+    Ok(wire::status(&task, target.dialect))
+}
+
+/// A finished task's result, as its executor gave it.
+pub async fn get(Asked { target, task }: Asked, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let question = Fetch { task, endpoint: target.endpoint.name.clone() };
+    let found = target.app.system.registry.send(question).await??;
+    let (task, output) = found.ok_or_else(|| target.unknown(task))?;
+    wire::result(&task, output, request.method())
+}
+
+/// Cancels a task that has not started.
+pub async fn cancel(Asked { target, task }: Asked) -> Result<HttpResponse, ApiError> {
+    let command = Cancel { task, endpoint: target.endpoint.name.clone() };
+    match target.app.system.supervisor.send(command).await?? {
+        CancelAnswer::Canceled => Ok(wire::task_and_state(task, State::Canceled, target.dialect)),
+        CancelAnswer::Started => Err(ApiError::HasStarted(task)),
+        CancelAnswer::Finished(state) => Err(ApiError::HasFinished(task, state)),
+        CancelAnswer::Unknown => Err(target.unknown(task)),
+    }
+}
+
+/// Records a new task with a finished one's input.
+pub async fn retry(Asked { target, task }: Asked) -> Result<HttpResponse, ApiError> {
+    let command = Retry { of: task, endpoint: target.endpoint.name.clone() };
+    let retried = target.app.system.supervisor.send(command).await?;
+    let new = retried.map_err(|error| ApiError::of_retry(error, task, target.unknown(task)))?;
+    Ok(wire::task_and_state(new.id, new.state, target.dialect))
+}
+
+/// Records a task, waits for it, and answers with its result. The task is like any other: it stays when the caller
+/// goes away, or is told that it took too long.
+pub async fn call(target: Target, request: HttpRequest, body: web::Payload) -> Result<HttpResponse, Error> {
+    let task = record(&target, &request, body).await?;
+    let mut answer = result_of(&target, &task, &request).await.unwrap_or_else(|error| error.error_response());
+    answer.headers_mut().insert(wire::TASK_ID, wire::task_id(task.id));
+    Ok(answer)
+}
+
+/// Takes the body in and records the task.
+async fn record(target: &Target, request: &HttpRequest, body: web::Payload) -> Result<Task, Error> {
+    let mut task = NewTask::new(target.endpoint.name.clone(), Input::default());
+    let (blobs, limits) = (target.app.system.blobs(), &target.app.limits);
+    task.input.headers = wire::kept_headers(request.headers(), &target.endpoint.kept_headers);
+    task.input.body = intake::take_in(task.id, request.headers(), body.into_inner(), &blobs, limits).await?;
+    let recorded = target.app.system.supervisor.send(Submit(task)).await.map_err(ApiError::from)?;
+    Ok(recorded.map_err(ApiError::from)?)
+}
+
+async fn result_of(target: &Target, task: &Task, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let waited = target.app.limits.sync_wait;
+    let Ok(ended) = timeout(waited, target.app.system.wait(task)).await else {
+        return Err(ApiError::StillRunning { task: task.id, endpoint: task.endpoint.clone(), waited });
+    };
+    let (task, output) = ended?.ok_or(ApiError::KeptForLater(task.id))?;
+    wire::result(&task, output, request.method())
+}
+
+// ---- what a request is about ----
+
+/// The endpoint a request is for, and the words its client knows.
+pub struct Target {
+    app: Data<App>,
+    endpoint: Arc<Endpoint>,
+    dialect: Dialect,
+}
+
+impl Target {
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let app: &Data<App> = request.app_data().expect("the routes are configured with it");
+        let named = request.match_info().get("endpoint").unwrap_or_default();
+        let endpoint = app.endpoint(named).ok_or(ApiError::NoRoute)?;
+        Ok(Self { app: app.clone(), endpoint: endpoint.clone(), dialect: Dialect::of(request.headers()) })
+    }
+
+    /// The answer about a task that is not there. An id of ours tells its age: where that is over what results are
+    /// kept for, the client learns why.
+    fn unknown(&self, task: TaskId) -> ApiError {
+        let retention = self.endpoint.retention;
+        let now = self.app.clock.now();
+        let too_old = task.made_at().is_some_and(|made| clock::after(made, retention) < now);
+        ApiError::TaskNotFound { kept: too_old.then_some(retention) }
+    }
+}
+
+impl FromRequest for Target {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+/// The task a request is about.
+pub struct Asked {
+    target: Target,
+    task: TaskId,
+}
+
+impl Asked {
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let target = Target::of(request)?;
+        let id = task_id(request.query_string()).ok_or(ApiError::TaskIdRequired)?;
+        // What is no id of ours names no task: unknown, not malformed.
+        let task = id.parse().map_err(|_| ApiError::TaskNotFound { kept: None })?;
+        Ok(Self { target, task })
+    }
+}
+
+impl FromRequest for Asked {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+/// The `task_id` of a query; of several the last, as in BentoML.
+fn task_id(query: &str) -> Option<String> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::from_query(query).ok()?;
+    pairs.into_iter().rfind(|(name, _)| name == "task_id").map(|(_, id)| id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_task_id_of_a_query_counts_however_it_is_written() {
+        let cases = [
+            ("", None),
+            ("task=1", None),
+            ("task_id", Some("")),
+            ("task_id=", Some("")),
+            ("task_id=a&x=1&task_id=b", Some("b")),
+            ("task%5Fid=%61%00", Some("a\0")),
+            ("task_id=%ED%A0%80", Some("\u{fffd}\u{fffd}\u{fffd}")),
+            ("&&task_id=a=b&", Some("a=b")),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(task_id(query).as_deref(), expected, "{query}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The page a person sees who opens the service's address: what is there.
+
+use std::fmt::Write;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use bytes::Bytes;
+
+use super::Route;
+use crate::app::App;
+use crate::config::Endpoint;
+use crate::wire;
+
+/// Names the version, the endpoints and the routes.
+pub async fn home(app: Data<App>) -> HttpResponse {
+    wire::plain(StatusCode::OK, app.home.clone())
+}
+
+/// The page; it never changes while the service runs.
+pub fn page(endpoints: &[Endpoint]) -> Bytes {
+    let mut page = format!("ekiben {}\n\nendpoints\n", env!("CARGO_PKG_VERSION"));
+    for endpoint in endpoints {
+        let line = format!("  {:<24} {}", endpoint.name.as_str(), endpoint.description);
+        page.push_str(line.trim_end());
+        page.push('\n');
+    }
+    page.push_str("\nroutes\n");
+    for route in Route::ALL {
+        writeln!(page, "  {:<9}  {:<20} {}", route.methods(), route.template(), purpose(route))
+            .expect("text can be written to");
+    }
+    page.into()
+}
+
+fn purpose(route: Route) -> &'static str {
+    match route {
+        Route::Submit => "record a task; answers its id",
+        Route::Status => "how a task stands; ?task_id=",
+        Route::Get => "a finished task's result; ?task_id=",
+        Route::Cancel => "cancel a task that has not started; ?task_id=",
+        Route::Retry => "run a finished task's input again, as a new task; ?task_id=",
+        Route::Call => "record a task and wait for its result",
+        Route::Home => "this page",
+        Route::Schema => "the endpoints for BentoML's clients",
+        Route::Livez | Route::Healthz => "200 while the process lives",
+        Route::Readyz => "200 while new tasks are taken",
+        Route::Metrics => "measures for Prometheus",
+    }
+}

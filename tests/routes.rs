@@ -1,0 +1,14 @@
+//! The HTTP side as clients see it: every row of the contract with BentoML's clients, and clients that misbehave.
+//!
+//! A real server on a free port, a system on the memory store, endpoints that are functions of this process.
+
+#[path = "routes/bodies.rs"]
+mod bodies;
+#[path = "routes/harness.rs"]
+mod harness;
+#[path = "routes/paths.rs"]
+mod paths;
+#[path = "routes/service.rs"]
+mod service;
+#[path = "routes/tasks.rs"]
+mod tasks;
