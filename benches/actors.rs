@@ -10,6 +10,8 @@
 
 use std::process::ExitCode;
 
+use crate::machine::Bystander;
+
 #[path = "actors/rate.rs"]
 mod rate;
 #[path = "actors/waiting.rs"]
@@ -41,8 +43,11 @@ fn main() -> ExitCode {
 }
 
 fn measure(tasks: usize, rounds: usize, waiting: &[usize]) -> Result<(), Box<dyn std::error::Error>> {
+    let bystander = Bystander::begin();
     println!("{}\n", machine::description());
     rate::measure(tasks, rounds)?;
     println!();
-    waiting::measure(waiting)
+    waiting::measure(waiting)?;
+    println!("\n{}", bystander.report());
+    Ok(())
 }
