@@ -9,6 +9,8 @@ mod demo;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/harness.rs"]
 mod harness;
+#[path = "service/hostile.rs"]
+mod hostile;
 #[path = "service/observing.rs"]
 mod observing;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]

@@ -25,7 +25,7 @@ const ENDPOINT: &str = "noop";
 const SLOTS: usize = 256;
 
 /// A single caller has each task to itself, so it is given fewer.
-const TASKS_A_CALLER_MAX: usize = 5_000;
+const TASKS_A_CALLER_MAX: usize = 3_000;
 
 /// Prints the table.
 pub fn measure(tasks: usize, rounds: usize) -> Result<(), Box<dyn Error>> {
