@@ -10,6 +10,8 @@
 
 use std::process::ExitCode;
 
+use crate::machine::Bystander;
+
 #[path = "actors/rate.rs"]
 mod rate;
 #[path = "actors/waiting.rs"]
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
-        [] => measure(300_000, 5, &[100_000, 1_000_000]),
+        [] => measure(100_000, 3, &[100_000, 1_000_000]),
         ["--quick"] => measure(20_000, 1, &[100_000]),
         ["--waiting", holder, tasks] => waiting::child(holder, tasks),
         _ => Err(format!("the only argument is --quick, not {arguments:?}").into()),
@@ -41,8 +43,11 @@ fn main() -> ExitCode {
 }
 
 fn measure(tasks: usize, rounds: usize, waiting: &[usize]) -> Result<(), Box<dyn std::error::Error>> {
+    let bystander = Bystander::begin();
     println!("{}\n", machine::description());
     rate::measure(tasks, rounds)?;
     println!();
-    waiting::measure(waiting)
+    waiting::measure(waiting)?;
+    println!("\n{}", bystander.report());
+    Ok(())
 }

@@ -12,6 +12,7 @@
 
 use std::process::ExitCode;
 
+use crate::machine::Bystander;
 use crate::rounds::Plan;
 
 #[path = "service/child.rs"]
@@ -23,8 +24,6 @@ mod generator;
 #[path = "service/load.rs"]
 mod load;
 mod machine;
-#[path = "service/processor.rs"]
-mod processor;
 #[path = "service/report.rs"]
 mod report;
 #[path = "service/rounds.rs"]
@@ -62,7 +61,9 @@ fn echo(workers: &str) -> Result<(), String> {
 }
 
 fn measure(plan: &Plan) -> Result<(), String> {
+    let bystander = Bystander::begin();
     let samples = rounds::run(plan)?;
     report::print(plan, &samples);
+    println!("\n{}", bystander.report());
     Ok(())
 }

@@ -13,7 +13,7 @@ use ekiben_actors::clock::stopwatch;
 use serde::{Deserialize, Serialize};
 
 use crate::generator::{Generator, Script, Tally};
-use crate::processor::cpu_seconds;
+use crate::machine::cpu_seconds;
 use crate::wire::{BODY, Client, ID_DIGITS, SILENCE_MAX, get, position, post};
 
 /// What to measure.
