@@ -41,9 +41,10 @@ fn process_seconds(process: &str, first: usize) -> Option<f64> {
 /// What all processors together have been busy with, what a host took from them included.
 fn machine_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    let columns: Vec<&str> = stat.lines().next()?.split_whitespace().collect();
-    let (user, nice, system, stolen) = (columns.get(1)?, columns.get(2)?, columns.get(3)?, columns.get(8)?);
-    seconds([*user, *nice, *system, *stolen].into_iter())
+    let columns: Vec<&str> = stat.lines().next()?.split_whitespace().skip(1).collect();
+    let (&[user, nice, system, _idle, _waiting, hard_interrupts, soft_interrupts, stolen], _) =
+        columns.split_first_chunk()?;
+    seconds([user, nice, system, hard_interrupts, soft_interrupts, stolen].into_iter())
 }
 
 fn seconds<'a>(ticks: impl Iterator<Item = &'a str>) -> Option<f64> {
@@ -65,6 +66,8 @@ impl Bystander {
     /// To be asked when every child has ended and was waited for.
     pub fn report(&self) -> String {
         let others = (others_seconds() - self.others) / self.began.elapsed().as_secs_f64();
+        // The two sums are sampled apart, so that nothing may come out as a little less than nothing.
+        let others = others.max(0.0);
         format!("Everything else on the machine took {others:.2} of {} cores meanwhile.", cores())
     }
 }

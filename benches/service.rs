@@ -2,7 +2,7 @@
 //! as a ratio to a bare actix-web JSON echo measured in the same run.
 //!
 //! ```text
-//! cargo bench --bench service                 about two and a half minutes
+//! cargo bench --bench service                 about two minutes
 //! cargo bench --bench service -- --quick      under twenty seconds
 //! ```
 //!
