@@ -29,7 +29,8 @@ use crate::app::App;
 use crate::config::{self, Config, EndpointKind};
 use crate::{demo, routes};
 
-/// How long connections may take to finish once nothing runs any more.
+/// How long connections may take to finish once nothing runs any more, and how long the rest of a refused body is
+/// still heard, so that its sender gets to read the answer.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
 /// Ended because one of our own actors failed: a bug, which a restart gets over.
@@ -187,6 +188,7 @@ fn listen(config: &Config, app: web::Data<App>) -> Result<(Server, SocketAddr), 
         .max_connections(http.connections.div_ceil(http.workers))
         .keep_alive(http.keep_alive)
         .client_request_timeout(http.read_timeout)
+        .client_disconnect_timeout(CLOSING_TIME)
         .shutdown_timeout(CLOSING_TIME.as_secs())
         .disable_signals()
         .bind(http.listen)
