@@ -68,7 +68,7 @@ impl Bystander {
         let others = (others_seconds() - self.others) / self.began.elapsed().as_secs_f64();
         // The two sums are sampled apart, so that nothing may come out as a little less than nothing.
         let others = others.max(0.0);
-        format!("Everything else on the machine took {others:.2} of {} cores meanwhile.", cores())
+        format!("Everything else on the machine took {others:.1} of {} cores meanwhile.", cores())
     }
 }
 
