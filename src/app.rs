@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
+use actix_web::web::Data;
 use bytes::Bytes;
 use ekiben_actors::clock::{Clock, SystemClock};
 use ekiben_actors::system::System;
@@ -29,7 +31,7 @@ pub struct App {
     pub schema: Bytes,
     /// What `/` answers.
     pub home: Bytes,
-    endpoints: HashMap<EndpointName, Arc<Endpoint>>,
+    endpoints: HashMap<EndpointName, Endpoint>,
 }
 
 /// The bounds on what a request may bring and how long it may take.
@@ -74,7 +76,7 @@ const NEVER_KEPT: [HeaderName; 6] = [
 impl App {
     /// The state of a service with these settings. The system must have the same endpoints.
     pub fn new(system: System, config: &Config) -> Self {
-        let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.name.clone(), Arc::new(endpoint.into())));
+        let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.name.clone(), endpoint.into()));
         Self {
             system,
             limits: Limits {
@@ -93,8 +95,14 @@ impl App {
         }
     }
 
-    /// The endpoint of that name; `None` where there is none.
-    pub fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
+    /// The state behind a request.
+    pub fn of(request: &HttpRequest) -> &Data<Self> {
+        request.app_data().expect("the routes are configured with it")
+    }
+
+    /// The endpoint a path begins with; `None` where it begins with the name of none.
+    pub fn endpoint_of(&self, path: &str) -> Option<&Endpoint> {
+        let name = path.strip_prefix('/')?.split('/').next()?;
         self.endpoints.get(name)
     }
 }

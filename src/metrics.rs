@@ -6,7 +6,6 @@
 use std::fmt;
 
 use actix_web::HttpResponse;
-use actix_web::web::Data;
 use ekiben_actors::measure::Histogram;
 use ekiben_actors::registry::{Counts, EndpointMeasures, MeasureTasks};
 use ekiben_actors::store::{Count, StoreError, StoreStats};
@@ -36,7 +35,7 @@ pub struct Snapshot {
 }
 
 /// Answers a scrape.
-pub async fn answer(app: Data<App>) -> Result<HttpResponse, ApiError> {
+pub async fn answer(app: &App) -> Result<HttpResponse, ApiError> {
     let (supervisor, registry) = (&app.system.supervisor, &app.system.registry);
     let snapshot = Snapshot {
         lines: supervisor.send(MeasureLines).await.map_err(|_| StoreError::Closed)?,

@@ -1,11 +1,7 @@
 //! BentoML's task routes: submit, status, get, cancel, retry, and the synchronous call.
 
-use std::future::{Ready, ready};
-use std::sync::Arc;
-
-use actix_web::dev::Payload;
-use actix_web::web::{self, Data, Query};
-use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, ResponseError};
+use actix_web::web::{Payload, Query};
+use actix_web::{Error, HttpRequest, HttpResponse, ResponseError};
 use ekiben_actors::clock;
 use ekiben_actors::registry::{Fetch, Status};
 use ekiben_actors::supervisor::{Cancel, CancelAnswer, Retry, Submit};
@@ -18,13 +14,15 @@ use crate::intake;
 use crate::wire::{self, Dialect};
 
 /// Records a task and answers with its id, once it is durable.
-pub async fn submit(target: Target, request: HttpRequest, body: web::Payload) -> Result<HttpResponse, Error> {
-    let task = record(&target, &request, body).await?;
+pub async fn submit(request: &HttpRequest, body: Payload) -> Result<HttpResponse, Error> {
+    let target = Target::of(request)?;
+    let task = record(&target, request, body).await?;
     Ok(wire::task_and_state(task.id, task.state, target.dialect))
 }
 
 /// How a task stands.
-pub async fn status(Asked { target, task }: Asked) -> Result<HttpResponse, ApiError> {
+pub async fn status(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (target, task) = asked(request)?;
     let question = Status { task, endpoint: target.endpoint.name.clone() };
     let found = target.app.system.registry.send(question).await??;
     let task = found.ok_or_else(|| target.unknown(task))?;
@@ -32,7 +30,8 @@ pub async fn status(Asked { target, task }: Asked) -> Result<HttpResponse, ApiEr
 }
 
 /// A finished task's result, as its executor gave it.
-pub async fn get(Asked { target, task }: Asked, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub async fn get(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (target, task) = asked(request)?;
     let question = Fetch { task, endpoint: target.endpoint.name.clone() };
     let found = target.app.system.registry.send(question).await??;
     let (task, output) = found.ok_or_else(|| target.unknown(task))?;
@@ -40,7 +39,8 @@ pub async fn get(Asked { target, task }: Asked, request: HttpRequest) -> Result<
 }
 
 /// Cancels a task that has not started.
-pub async fn cancel(Asked { target, task }: Asked) -> Result<HttpResponse, ApiError> {
+pub async fn cancel(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (target, task) = asked(request)?;
     let command = Cancel { task, endpoint: target.endpoint.name.clone() };
     match target.app.system.supervisor.send(command).await?? {
         CancelAnswer::Canceled => Ok(wire::task_and_state(task, State::Canceled, target.dialect)),
@@ -51,7 +51,8 @@ pub async fn cancel(Asked { target, task }: Asked) -> Result<HttpResponse, ApiEr
 }
 
 /// Records a new task with a finished one's input.
-pub async fn retry(Asked { target, task }: Asked) -> Result<HttpResponse, ApiError> {
+pub async fn retry(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let (target, task) = asked(request)?;
     let command = Retry { of: task, endpoint: target.endpoint.name.clone() };
     let retried = target.app.system.supervisor.send(command).await?;
     let new = retried.map_err(|error| ApiError::of_retry(error, task, target.unknown(task)))?;
@@ -60,15 +61,16 @@ pub async fn retry(Asked { target, task }: Asked) -> Result<HttpResponse, ApiErr
 
 /// Records a task, waits for it, and answers with its result. The task is like any other: it stays when the caller
 /// goes away, or is told that it took too long.
-pub async fn call(target: Target, request: HttpRequest, body: web::Payload) -> Result<HttpResponse, Error> {
-    let task = record(&target, &request, body).await?;
-    let mut answer = result_of(&target, &task, &request).await.unwrap_or_else(|error| error.error_response());
+pub async fn call(request: &HttpRequest, body: Payload) -> Result<HttpResponse, Error> {
+    let target = Target::of(request)?;
+    let task = record(&target, request, body).await?;
+    let mut answer = result_of(&target, &task, request).await.unwrap_or_else(|error| error.error_response());
     answer.headers_mut().insert(wire::TASK_ID, wire::task_id(task.id));
     Ok(answer)
 }
 
 /// Takes the body in and records the task.
-async fn record(target: &Target, request: &HttpRequest, body: web::Payload) -> Result<Task, Error> {
+async fn record(target: &Target<'_>, request: &HttpRequest, body: Payload) -> Result<Task, Error> {
     let mut task = NewTask::new(target.endpoint.name.clone(), Input::default());
     let (blobs, limits) = (target.app.system.blobs(), &target.app.limits);
     task.input.headers = wire::kept_headers(request.headers(), &target.endpoint.kept_headers);
@@ -77,7 +79,7 @@ async fn record(target: &Target, request: &HttpRequest, body: web::Payload) -> R
     Ok(recorded.map_err(ApiError::from)?)
 }
 
-async fn result_of(target: &Target, task: &Task, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+async fn result_of(target: &Target<'_>, task: &Task, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
     let waited = target.app.limits.sync_wait;
     let Ok(ended) = timeout(waited, target.app.system.wait(task)).await else {
         return Err(ApiError::StillRunning { task: task.id, endpoint: task.endpoint.clone(), waited });
@@ -89,18 +91,17 @@ async fn result_of(target: &Target, task: &Task, request: &HttpRequest) -> Resul
 // ---- what a request is about ----
 
 /// The endpoint a request is for, and the words its client knows.
-pub struct Target {
-    app: Data<App>,
-    endpoint: Arc<Endpoint>,
+struct Target<'a> {
+    app: &'a App,
+    endpoint: &'a Endpoint,
     dialect: Dialect,
 }
 
-impl Target {
-    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let app: &Data<App> = request.app_data().expect("the routes are configured with it");
-        let named = request.match_info().get("endpoint").unwrap_or_default();
-        let endpoint = app.endpoint(named).ok_or(ApiError::NoRoute)?;
-        Ok(Self { app: app.clone(), endpoint: endpoint.clone(), dialect: Dialect::of(request.headers()) })
+impl<'a> Target<'a> {
+    fn of(request: &'a HttpRequest) -> Result<Self, ApiError> {
+        let app = App::of(request);
+        let endpoint = app.endpoint_of(request.path()).ok_or(ApiError::NoRoute)?;
+        Ok(Self { app, endpoint, dialect: Dialect::of(request.headers()) })
     }
 
     /// The answer about a task that is not there. An id of ours tells its age: where that is over what results are
@@ -113,38 +114,13 @@ impl Target {
     }
 }
 
-impl FromRequest for Target {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::of(request))
-    }
-}
-
-/// The task a request is about.
-pub struct Asked {
-    target: Target,
-    task: TaskId,
-}
-
-impl Asked {
-    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let target = Target::of(request)?;
-        let id = task_id(request.query_string()).ok_or(ApiError::TaskIdRequired)?;
-        // What is no id of ours names no task: unknown, not malformed.
-        let task = id.parse().map_err(|_| ApiError::TaskNotFound { kept: None })?;
-        Ok(Self { target, task })
-    }
-}
-
-impl FromRequest for Asked {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::of(request))
-    }
+/// The target of a request about a task, and the task.
+fn asked(request: &HttpRequest) -> Result<(Target<'_>, TaskId), ApiError> {
+    let target = Target::of(request)?;
+    let id = task_id(request.query_string()).ok_or(ApiError::TaskIdRequired)?;
+    // What is no id of ours names no task: unknown, not malformed.
+    let task = id.parse().map_err(|_| ApiError::TaskNotFound { kept: None })?;
+    Ok((target, task))
 }
 
 /// The `task_id` of a query; of several the last, as in BentoML.

@@ -4,18 +4,17 @@ use std::sync::atomic::Ordering;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::Data;
 
 use crate::app::App;
 use crate::wire;
 
 /// The process lives, draining or not.
-pub async fn livez() -> HttpResponse {
+pub fn livez() -> HttpResponse {
     wire::plain(StatusCode::OK, "\n")
 }
 
 /// New tasks are taken.
-pub async fn readyz(app: Data<App>) -> HttpResponse {
+pub fn readyz(app: &App) -> HttpResponse {
     if app.draining.load(Ordering::Acquire) {
         return wire::plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::Data;
 use bytes::Bytes;
 
 use super::Route;
@@ -13,7 +12,7 @@ use crate::config::Endpoint;
 use crate::wire;
 
 /// Names the version, the endpoints and the routes.
-pub async fn home(app: Data<App>) -> HttpResponse {
+pub fn home(app: &App) -> HttpResponse {
     wire::plain(StatusCode::OK, app.home.clone())
 }
 

@@ -2,7 +2,6 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::Data;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -11,7 +10,7 @@ use crate::config::Endpoint;
 use crate::wire;
 
 /// Every endpoint with its schemas.
-pub async fn schema(app: Data<App>) -> HttpResponse {
+pub fn schema(app: &App) -> HttpResponse {
     wire::json(StatusCode::OK, app.schema.clone())
 }
 
