@@ -59,8 +59,8 @@ pub struct Endpoint {
     pub retention: Duration,
 }
 
-/// The headers that are kept with every task. Credentials are not among them: `authorization`, `cookie` and the
-/// like are kept only where an endpoint's `forward_headers` names them, which is then the operator's word.
+/// The headers that are kept with every task. Credentials are not among them, and the settings let no endpoint's
+/// `forward_headers` name `authorization`, `cookie` or `proxy-authorization`.
 const KEPT_HEADERS: [&str; 5] = ["content-type", "content-language", "accept-language", "traceparent", "tracestate"];
 
 /// Headers that are about the submission's way to us, and would be wrong on any other: never kept.

@@ -29,6 +29,9 @@ impl TaskId {
 
     /// When the id was made, to the millisecond; `None` for an id that is not a UUID of version 7.
     pub fn made_at(&self) -> Option<Timestamp> {
+        if self.0.get_version_num() != 7 {
+            return None;
+        }
         let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
         DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
     }
@@ -450,6 +453,16 @@ mod tests {
         let spellings = [shown, "0192F0C4A7B87C3E9D1F2A3B4C5D6E7F", "0192f0c4-a7b8-7c3e-9d1f-2a3b4c5d6e7f"];
         for spelling in spellings {
             assert_eq!(spelling.parse::<TaskId>().unwrap().to_string(), shown, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn only_an_id_of_ours_tells_when_it_was_made() {
+        let ours: TaskId = "0192f0c4a7b87c3e9d1f2a3b4c5d6e7f".parse().unwrap();
+        assert_eq!(ours.made_at().map(|made| made.timestamp_millis()), Some(0x0192_f0c4_a7b8));
+        for version in ['1', '4', '6'] {
+            let foreign = format!("0192f0c4a7b8{version}c3e9d1f2a3b4c5d6e7f");
+            assert_eq!(foreign.parse::<TaskId>().unwrap().made_at(), None, "{foreign}");
         }
     }
 

@@ -6,6 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ekiben_actors::clock::stopwatch;
+
+/// Longer than anything here takes on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The example's process; killed with the value.
 struct Example {
@@ -42,13 +48,15 @@ impl Example {
     }
 
     fn result_of(&self, task: &str) -> String {
-        loop {
+        let began = stopwatch();
+        while began.elapsed() < PATIENCE {
             match self.ask("GET", &format!("/shout/{task}"), "") {
                 (200, result) => return result,
                 (202, _unfinished) => std::thread::yield_now(),
                 (status, body) => panic!("{status}: {body}"),
             }
         }
+        panic!("task {task} has not ended within {PATIENCE:?}");
     }
 }
 

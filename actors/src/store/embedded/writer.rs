@@ -131,12 +131,15 @@ impl<'c> Writer<'c> {
     fn write_group(&mut self, mut calls: impl Iterator<Item = Call>) -> rusqlite::Result<()> {
         let written = self.write_and_commit(&mut calls);
         if let Err(error) = &written {
-            // On a full disk SQLite may have rolled back already.
-            if !self.connection.is_autocommit() {
-                self.sql.rollback.raw_execute()?;
-            }
             for call in calls {
                 call.refuse(store_error(error));
+            }
+            // On a full disk SQLite may have rolled back already. A rollback that fails is tried again by the next
+            // group, whose BEGIN fails first: until then nothing is written.
+            if !self.connection.is_autocommit()
+                && let Err(error) = self.sql.rollback.raw_execute()
+            {
+                tracing::error!(%error, "a group of calls to the store could not be undone yet; trying again");
             }
         }
         written
