@@ -1,20 +1,18 @@
 //! What every request handler shares: the actors' addresses, the endpoints by name, the limits of HTTP.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
-use bytes::Bytes;
 use ekiben_actors::clock::{Clock, SystemClock};
 use ekiben_actors::system::System;
 use ekiben_actors::task::EndpointName;
 
 use crate::config::{self, Config};
-use crate::routes::{home, schema};
 use crate::traffic::Traffic;
 
 /// The state behind the routes, one for all workers.
@@ -27,11 +25,21 @@ pub struct App {
     pub traffic: Traffic,
     /// The clock by which a client is told that its result was kept long enough.
     pub clock: Arc<dyn Clock>,
-    /// What `/schema.json` answers.
-    pub schema: Bytes,
-    /// What `/` answers.
-    pub home: Bytes,
-    endpoints: HashMap<EndpointName, Endpoint>,
+    endpoints: RwLock<Served>,
+}
+
+/// The endpoints that are served: some may come while the service runs.
+struct Served {
+    /// In the order in which they are shown.
+    settings: Vec<config::Endpoint>,
+    by_name: HashMap<EndpointName, Arc<Endpoint>>,
+}
+
+impl Served {
+    fn new(settings: Vec<config::Endpoint>) -> Self {
+        let by_name = settings.iter().map(|endpoint| (endpoint.name.clone(), Arc::new(endpoint.into()))).collect();
+        Self { settings, by_name }
+    }
 }
 
 /// The bounds on what a request may bring and how long it may take.
@@ -76,7 +84,6 @@ const NEVER_KEPT: [HeaderName; 6] = [
 impl App {
     /// The state of a service with these settings. The system must have the same endpoints.
     pub fn new(system: System, config: &Config) -> Self {
-        let endpoints = config.endpoints.iter().map(|endpoint| (endpoint.name.clone(), endpoint.into()));
         Self {
             system,
             limits: Limits {
@@ -89,10 +96,31 @@ impl App {
             draining: AtomicBool::new(false),
             traffic: Traffic::new(),
             clock: Arc::new(SystemClock),
-            schema: schema::document(&config.endpoints),
-            home: home::page(&config.endpoints),
-            endpoints: endpoints.collect(),
+            endpoints: RwLock::new(Served::new(config.endpoints.clone())),
         }
+    }
+
+    /// Serves one more endpoint, or another in place of the one of that name. The system must have it already.
+    pub fn serve_too(&self, endpoint: config::Endpoint) {
+        let mut served = self.endpoints.write().expect("nobody panics while holding it");
+        let mut settings = std::mem::take(&mut served.settings);
+        settings.retain(|known| known.name != endpoint.name);
+        settings.push(endpoint);
+        *served = Served::new(settings);
+    }
+
+    /// The endpoints as they describe themselves now: what the settings say, then what the executor does.
+    pub fn described(&self) -> Vec<config::Endpoint> {
+        let mut described = self.endpoints.read().expect("nobody panics while holding it").settings.clone();
+        for endpoint in &mut described {
+            let Some(own) = self.system.description(&endpoint.name) else { continue };
+            endpoint.input = endpoint.input.take().or(own.input);
+            endpoint.output = endpoint.output.take().or(own.output);
+            if endpoint.description.is_empty() {
+                endpoint.description = own.text.unwrap_or_default();
+            }
+        }
+        described
     }
 
     /// The state behind a request.
@@ -101,19 +129,16 @@ impl App {
     }
 
     /// The endpoint a path begins with; `None` where it begins with the name of none.
-    pub fn endpoint_of(&self, path: &str) -> Option<&Endpoint> {
+    pub fn endpoint_of(&self, path: &str) -> Option<Arc<Endpoint>> {
         let name = path.strip_prefix('/')?.split('/').next()?;
-        self.endpoints.get(name)
+        self.endpoints.read().expect("nobody panics while holding it").by_name.get(name).cloned()
     }
 }
 
 impl From<&config::Endpoint> for Endpoint {
     fn from(endpoint: &config::Endpoint) -> Self {
-        let forwarded: &[String] = match &endpoint.kind {
-            config::EndpointKind::Http(upstream) => &upstream.forward_headers,
-            config::EndpointKind::Demo(_) | config::EndpointKind::Noop => &[],
-        };
-        let names = KEPT_HEADERS.into_iter().chain(forwarded.iter().map(String::as_str));
+        let forwarded = endpoint.kind.forward_headers().iter().map(String::as_str);
+        let names = KEPT_HEADERS.into_iter().chain(forwarded);
         let mut kept_headers: Vec<HeaderName> = names.filter_map(|name| name.parse().ok()).collect();
         kept_headers.retain(|name| !NEVER_KEPT.contains(name));
         Self { name: endpoint.name.clone(), kept_headers, retention: endpoint.retention }

@@ -91,6 +91,7 @@ pub struct Limits {
     pub registry_memory: usize,
     pub resident: usize,
     pub crash_budget: u32,
+    pub put_backs: u32,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
     pub run_time: Duration,
     pub sync_wait: Duration,
@@ -137,6 +138,23 @@ pub enum EndpointKind {
     Demo(Demo),
     /// Answers the input at once: for measuring the service around it.
     Noop,
+}
+
+impl EndpointKind {
+    /// How many attempts run at a time where the settings do not say.
+    pub fn slots(&self) -> usize {
+        match self {
+            EndpointKind::Http(_) | EndpointKind::Demo(_) | EndpointKind::Noop => 1,
+        }
+    }
+
+    /// Headers of a submission that its tasks keep beside those that all do; in lower case.
+    pub fn forward_headers(&self) -> &[String] {
+        match self {
+            EndpointKind::Http(upstream) => &upstream.forward_headers,
+            EndpointKind::Demo(_) | EndpointKind::Noop => &[],
+        }
+    }
 }
 
 /// A model server that is asked over HTTP.

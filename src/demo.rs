@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use ekiben_actors::executor::Executor;
+use ekiben_actors::executor::{Attempt, Description, Executor};
 use ekiben_actors::task::{Failure, FailureCode, Outcome, Output};
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 mod cleaning;
@@ -24,19 +25,33 @@ use planes::Planes;
 use crate::config::Demo;
 
 /// What runs a demo endpoint, and what is told of it.
-pub struct DemoEndpoint {
-    pub description: &'static str,
+struct DemoEndpoint {
+    description: &'static str,
     /// The JSON schemas, in the flat form that BentoML's client reads.
-    pub input: Value,
-    pub output: Value,
-    pub executor: Arc<dyn Executor>,
+    input: Value,
+    output: Value,
+    executor: Arc<dyn Executor>,
 }
 
-/// The endpoint as the settings name it.
-pub fn endpoint(which: Demo) -> DemoEndpoint {
-    match which {
+/// What runs the endpoint that the settings name.
+pub fn executor(which: Demo) -> Arc<dyn Executor> {
+    Arc::new(match which {
         Demo::Denoise => denoise::endpoint(),
         Demo::DetectLanguage => language::endpoint(),
+    })
+}
+
+impl Executor for DemoEndpoint {
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Outcome> {
+        self.executor.run(attempt)
+    }
+
+    fn description(&self) -> Option<Description> {
+        Some(Description {
+            text: Some(self.description.to_owned()),
+            input: Some(self.input.clone()),
+            output: Some(self.output.clone()),
+        })
     }
 }
 
@@ -96,12 +111,13 @@ mod tests {
     #[test]
     fn the_schemas_have_the_form_that_clients_read() {
         for which in [Demo::Denoise, Demo::DetectLanguage] {
-            let endpoint = endpoint(which);
-            let properties = endpoint.input["properties"].as_object().unwrap();
-            for required in endpoint.input["required"].as_array().unwrap() {
+            let described = executor(which).description().unwrap();
+            let (input, output) = (described.input.unwrap(), described.output.unwrap());
+            let properties = input["properties"].as_object().unwrap();
+            for required in input["required"].as_array().unwrap() {
                 assert!(properties.contains_key(required.as_str().unwrap()), "{which:?}: {required}");
             }
-            assert!(endpoint.output["type"].is_string(), "{which:?}");
+            assert!(output["type"].is_string(), "{which:?}");
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`serve`]: from settings to a service that runs, and back to nothing; [`telemetry`]: where log lines go.
 //! - [`routes`]: the URL map; [`app`]: what its handlers share; [`intake`]: request bodies on their way in;
 //!   [`wire`] and [`error`]: answers and refusals as clients read them; [`traffic`]: what watches every request.
+//! - `executors`: settings made into what runs the work.
 //! - [`metrics`]: what `/metrics` tells; [`demo`]: two endpoints to try it all with.
 
 pub mod app;
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod error;
+mod executors;
 pub mod intake;
 pub mod metrics;
 pub mod routes;

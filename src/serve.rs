@@ -14,20 +14,17 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{HttpServer, web};
 use ekiben_actors::clock::{Clock, SystemClock, stopwatch};
-use ekiben_actors::executor::Executor;
-use ekiben_actors::executor::handler::Handler;
-use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
 use ekiben_actors::limits::Limits;
 use ekiben_actors::store::Store;
 use ekiben_actors::store::embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::{StartError, System};
-use ekiben_actors::task::{EndpointName, Outcome, Output};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
-use crate::config::{self, Config, EndpointKind};
-use crate::{demo, routes};
+use crate::config::{self, Config};
+use crate::executors::{self, ExecutorError};
+use crate::routes;
 
 /// How long connections may take to finish once nothing runs any more, and how long the rest of a refused body is
 /// still heard, so that its sender gets to read the answer.
@@ -41,8 +38,8 @@ const EXIT_FAILED: u8 = 70;
 pub enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("endpoint \"{endpoint}\": {source}")]
-    Endpoint { endpoint: EndpointName, source: HttpError },
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("{address} cannot be listened on: {source}; choose another with --listen ADDR:PORT")]
@@ -53,8 +50,7 @@ pub enum ServeError {
 
 /// Serves until a signal ends it, and answers with the process's exit code: 0 after a drain, 1 when it could not
 /// start, 70 when an actor failed, 130 or 143 when a second signal cut the drain short.
-pub fn run(mut config: Config) -> ExitCode {
-    describe_demo(&mut config);
+pub fn run(config: Config) -> ExitCode {
     match actix_web::rt::System::new().block_on(serve(Arc::new(config))) {
         Ok(code) => code,
         Err(error) => {
@@ -91,20 +87,6 @@ enum Ended {
     Failure(&'static str),
 }
 
-/// Gives demo endpoints the schemas and words of their own where the settings have none.
-fn describe_demo(config: &mut Config) {
-    for endpoint in &mut config.endpoints {
-        if let EndpointKind::Demo(which) = endpoint.kind {
-            let demo = demo::endpoint(which);
-            endpoint.input.get_or_insert(demo.input);
-            endpoint.output.get_or_insert(demo.output);
-            if endpoint.description.is_empty() {
-                endpoint.description = demo.description.to_owned();
-            }
-        }
-    }
-}
-
 // ---- starting ----
 
 async fn start_system(config: &Config) -> Result<System, ServeError> {
@@ -113,7 +95,7 @@ async fn start_system(config: &Config) -> Result<System, ServeError> {
     tracing::info!(opened_in_ms = began.elapsed().as_millis() as u64, "the store is open");
     let mut builder = System::builder(store).retention(config.results.retention).limits(limits(config));
     for endpoint in &config.endpoints {
-        let executor = executor(endpoint)?;
+        let executor = executors::of(endpoint)?;
         let policy = ekiben_actors::endpoint::Endpoint::shared(executor)
             .concurrency(endpoint.concurrency)
             .timeout(endpoint.timeout)
@@ -154,30 +136,12 @@ fn limits(config: &Config) -> Limits {
         registry_memory: config.limits.registry_memory,
         output_max: config.limits.output,
         crash_budget: config.limits.crash_budget,
+        put_backs: config.limits.put_backs,
         progress_interval: config.log.progress_interval,
         sweep_interval: config.results.sweep_interval,
         heartbeat: lease / 3,
         ..Limits::default()
     }
-}
-
-fn executor(endpoint: &config::Endpoint) -> Result<Arc<dyn Executor>, ServeError> {
-    Ok(match &endpoint.kind {
-        EndpointKind::Http(upstream) => {
-            let options = HttpOptions {
-                url: upstream.url.clone(),
-                method: upstream.method.clone(),
-                keep_headers: upstream.keep_headers.clone(),
-                connect_timeout: upstream.connect_timeout,
-            };
-            let named = |source| ServeError::Endpoint { endpoint: endpoint.name.clone(), source };
-            Arc::new(Http::new(options).map_err(named)?)
-        }
-        EndpointKind::Demo(which) => demo::endpoint(*which).executor,
-        EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
-            Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
-        })),
-    })
 }
 
 fn listen(config: &Config, app: web::Data<App>) -> Result<(Server, SocketAddr), ServeError> {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use chrono::{SecondsFormat, SubsecRound};
 use ekiben_actors::body::Body;
 use ekiben_actors::spool;
-use ekiben_actors::task::{FailureCode, Headers, Output, State, Task, TaskId, Timestamp};
+use ekiben_actors::task::{Failure, FailureCode, Headers, Output, State, Task, TaskId, Timestamp};
 
 use crate::error::ApiError;
 
@@ -72,9 +72,22 @@ fn status_text(task: &Task, dialect: Dialect) -> String {
     if let Some(failure) = &task.failure {
         text.push_str(r#","error":"#);
         text.push_str(&quoted(&failure.to_string()));
+        push_failure(&mut text, failure);
     }
     text.push('}');
     text
+}
+
+/// The failure as data: what a program can decide by.
+fn push_failure(text: &mut String, failure: &Failure) {
+    let (code, retryable, message) = (failure.code, failure.code.is_retryable(), quoted(&failure.message));
+    let written = write!(text, r#","failure":{{"code":"{code}","message":{message},"retryable":{retryable}"#);
+    written.expect("text can be written to");
+    if let Some(log) = &failure.log {
+        text.push_str(r#","log":"#);
+        text.push_str(&quoted(log));
+    }
+    text.push('}');
 }
 
 fn push_time(text: &mut String, name: &str, time: Option<Timestamp>, push: fn(&mut String, Timestamp)) {
@@ -136,9 +149,10 @@ fn failure_status(code: FailureCode) -> StatusCode {
     match code {
         FailureCode::BadInput => StatusCode::BAD_REQUEST,
         FailureCode::Failed | FailureCode::Panic | FailureCode::Lost => StatusCode::INTERNAL_SERVER_ERROR,
+        FailureCode::Exited | FailureCode::Killed | FailureCode::OutOfMemory => StatusCode::INTERNAL_SERVER_ERROR,
         FailureCode::Upstream4xx | FailureCode::Upstream5xx => StatusCode::BAD_GATEWAY,
-        FailureCode::BadOutput | FailureCode::TooLarge => StatusCode::BAD_GATEWAY,
-        FailureCode::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+        FailureCode::BadOutput | FailureCode::TooLarge | FailureCode::Protocol => StatusCode::BAD_GATEWAY,
+        FailureCode::Unreachable | FailureCode::Saturated => StatusCode::SERVICE_UNAVAILABLE,
         FailureCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }
@@ -317,9 +331,9 @@ mod tests {
             r#"{{"task_id":"{ID}","status":"pending","created_at":"2025-11-25T01:31:19","executed_at":null,"completed_at":null,"attempt":0}}"#
         );
         assert_eq!(status_text(&task(State::Pending, None), Dialect::New), pending);
-        let failure = Failure::new(FailureCode::Timeout, "the \"rice\" took too long");
+        let failure = Failure::new(FailureCode::Timeout, "the \"rice\" took too long").with_log("washing\nboiling\n");
         let failed = format!(
-            r#"{{"task_id":"{ID}","status":"failure","created_at":"2025-11-25T01:31:19","executed_at":"2025-11-25T01:31:20","completed_at":"2025-11-25T01:31:21.123+00:00","attempt":1,"error":"timeout: the \"rice\" took too long"}}"#
+            r#"{{"task_id":"{ID}","status":"failure","created_at":"2025-11-25T01:31:19","executed_at":"2025-11-25T01:31:20","completed_at":"2025-11-25T01:31:21.123+00:00","attempt":1,"error":"timeout: the \"rice\" took too long","failure":{{"code":"timeout","message":"the \"rice\" took too long","retryable":true,"log":"washing\nboiling"}}}}"#
         );
         assert_eq!(status_text(&task(State::Failed, Some(failure)), Dialect::Old), failed);
     }

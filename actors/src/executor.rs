@@ -25,6 +25,36 @@ pub trait Executor: Send + Sync + 'static {
     /// Runs one attempt, on a thread pool made for work. The future may be dropped at any await: when the
     /// endpoint's timeout is over, or when the node drains and the grace time is.
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Outcome>;
+
+    /// What it takes and gives, where it knows that by itself; it may learn so later. What the endpoint's own
+    /// settings say comes first.
+    fn description(&self) -> Option<Description> {
+        None
+    }
+
+    /// Told whenever it changes how much work there is. Called on an actor's thread: must be cheap and never wait.
+    fn demand(&self, demand: Demand) {
+        let _ = demand;
+    }
+}
+
+/// What an executor tells of the work it does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Description {
+    pub text: Option<String>,
+    /// The JSON schema of the input, in BentoML's form.
+    pub input: Option<serde_json::Value>,
+    /// The JSON schema of the output.
+    pub output: Option<serde_json::Value>,
+}
+
+/// How much work an endpoint has on this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Tasks that have not started.
+    pub waiting: u64,
+    /// Attempts that run.
+    pub running: usize,
 }
 
 /// One run of a task.

@@ -4,7 +4,7 @@
 
 use crate::clock::millis_between;
 use crate::store::Pruned;
-use crate::task::{State, Task, TaskId};
+use crate::task::{Failure, State, Task, TaskId};
 
 /// The target of every line.
 pub const TARGET: &str = "ekiben::lifecycle";
@@ -59,8 +59,8 @@ pub fn progressed(task: &Task, fraction: f32) {
     );
 }
 
-/// The task has ended, or waits again after a drain cut its attempt short.
-pub fn settled(task: &Task) {
+/// The task has ended, or waits again: after a drain cut its attempt short, or after the setback.
+pub fn settled(task: &Task, setback: Option<&Failure>) {
     let event = match task.state {
         State::Completed => "completed",
         State::Failed => "failed",
@@ -77,7 +77,7 @@ pub fn settled(task: &Task) {
         run_ms = run_ms(task),
         input_bytes = task.input_bytes,
         output_bytes = task.output_bytes,
-        error = task.failure.as_deref().map(tracing::field::display),
+        error = task.failure.as_deref().or(setback).map(tracing::field::display),
         "{event}"
     );
 }

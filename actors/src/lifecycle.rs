@@ -5,7 +5,7 @@
 //!  pending ─────────► in_progress ────► completed
 //!     │  ▲                │  │  failed
 //!     │  └── put back, ───┘  └────────► failed
-//!     │      crashed within its budget
+//!     │      crashed or away within its budget
 //!     └──► canceled
 //! ```
 
@@ -24,7 +24,34 @@ pub enum Verdict {
     /// Pending again, due after the delay; the attempt stays counted.
     Again {
         delay: Duration,
+        setback: Setback,
     },
+}
+
+/// Why an attempt did not settle its task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setback {
+    /// Nothing that speaks against the task or those who ran it: a drain, or the store could not serve.
+    Interrupted,
+    /// Those who were to run it had no room, or were away.
+    PutBack(Failure),
+    /// The worker that ran it died, which counts as a crash of the task.
+    Crashed(Failure),
+}
+
+impl Setback {
+    /// How many crashes it adds to the task's own.
+    pub fn crashes(&self) -> u32 {
+        u32::from(matches!(self, Setback::Crashed(_)))
+    }
+
+    /// What went wrong, where something did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Setback::Interrupted => None,
+            Setback::PutBack(failure) | Setback::Crashed(failure) => Some(failure),
+        }
+    }
 }
 
 impl Verdict {
@@ -48,20 +75,70 @@ pub enum Interruption {
     Drain,
 }
 
+/// What a task has behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Its attempts, this one among them.
+    pub attempts: u32,
+    /// Its crashes, before this attempt.
+    pub crashes: u32,
+}
+
+/// How often a task may be set back.
+#[derive(Clone, Copy, Debug)]
+pub struct Budgets {
+    /// How many attempts may end with the process that ran them, ours or a worker.
+    pub crashes: u32,
+    /// How many attempts may find nobody to run them.
+    pub put_backs: u32,
+}
+
+/// How long a task waits after its first setback; twice as long after each further one.
+const SETBACK_PAUSE: Duration = Duration::from_millis(100);
+/// The longest a task waits after a setback, unless the upstream asked for more.
+const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// What to make of what an executor said.
 ///
 /// An attempt that a drain cut short is no failure of the task, whatever the executor said of it; one that
 /// still came to its end is taken as it is.
-pub fn verdict(outcome: Outcome, interruption: Interruption) -> Verdict {
+pub fn verdict(outcome: Outcome, interruption: Interruption, history: History, budgets: Budgets) -> Verdict {
     match (outcome, interruption) {
         (Outcome::Done(output), _) => Verdict::Completed(output),
-        (Outcome::Failed(..) | Outcome::Canceled, Interruption::Drain) => Verdict::Again { delay: Duration::ZERO },
+        (_, Interruption::Drain) => Verdict::Again { delay: Duration::ZERO, setback: Setback::Interrupted },
         (Outcome::Failed(failure, answer), Interruption::None) => Verdict::Failed(failure, answer),
+        (Outcome::PutBack { failure, retry_after }, Interruption::None) => {
+            put_back(failure, retry_after.unwrap_or_default(), history, budgets)
+        }
+        (Outcome::Crashed(failure), Interruption::None) => crashed(failure, history, budgets),
         (Outcome::Canceled, Interruption::None) => Verdict::Failed(
             Failure::new(FailureCode::Failed, "the executor stopped as if canceled, but nobody had canceled it"),
             None,
         ),
     }
+}
+
+fn put_back(failure: Failure, retry_after: Duration, history: History, budgets: Budgets) -> Verdict {
+    let put_backs = history.attempts.saturating_sub(history.crashes);
+    if put_backs > budgets.put_backs {
+        let message = format!("{}; it was put back {} times before", failure.message, budgets.put_backs);
+        return Verdict::Failed(Failure { message: Failure::new(failure.code, message).message, ..failure }, None);
+    }
+    let delay = pause(put_backs).max(retry_after);
+    Verdict::Again { delay, setback: Setback::PutBack(failure) }
+}
+
+fn crashed(failure: Failure, history: History, budgets: Budgets) -> Verdict {
+    let crashes = history.crashes + 1;
+    if crashes < budgets.crashes {
+        return Verdict::Again { delay: pause(crashes), setback: Setback::Crashed(failure) };
+    }
+    let message = format!("{}; that was crash {crashes} of the {} it may have", failure.message, budgets.crashes);
+    Verdict::Failed(Failure { message: Failure::new(failure.code, message).message, ..failure }, None)
+}
+
+fn pause(setbacks: u32) -> Duration {
+    SETBACK_PAUSE.saturating_mul(1 << setbacks.saturating_sub(1).min(16)).min(SETBACK_PAUSE_MAX)
 }
 
 /// What to make of a task whose node is gone.
@@ -128,24 +205,66 @@ impl Default for Retention {
 mod tests {
     use super::*;
 
+    const BUDGETS: Budgets = Budgets { crashes: 3, put_backs: 20 };
+
+    fn judged(outcome: Outcome, interruption: Interruption) -> Verdict {
+        verdict(outcome, interruption, History { attempts: 1, crashes: 0 }, BUDGETS)
+    }
+
+    fn away() -> Failure {
+        Failure::new(FailureCode::Unreachable, "nobody there")
+    }
+
     fn done() -> Outcome {
         Outcome::Done(Output::new("text/plain", "x"))
     }
 
     #[test]
     fn an_outcome_settles_the_task_as_it_says() {
-        assert_eq!(verdict(done(), Interruption::None).state(), State::Completed);
+        assert_eq!(judged(done(), Interruption::None).state(), State::Completed);
         let failed = Outcome::failed(FailureCode::Failed, "no");
-        assert_eq!(verdict(failed, Interruption::None).state(), State::Failed);
+        assert_eq!(judged(failed, Interruption::None).state(), State::Failed);
     }
 
     #[test]
     fn a_drain_marks_nothing_failed_and_throws_no_result_away() {
-        assert_eq!(verdict(done(), Interruption::Drain).state(), State::Completed);
-        let cut = [Outcome::Canceled, Outcome::failed(FailureCode::Unreachable, "cut")];
+        assert_eq!(judged(done(), Interruption::Drain).state(), State::Completed);
+        let cut = [Outcome::Canceled, Outcome::failed(FailureCode::Unreachable, "cut"), Outcome::Crashed(away())];
         for outcome in cut {
-            assert_eq!(verdict(outcome, Interruption::Drain).state(), State::Pending);
+            let again = Verdict::Again { delay: Duration::ZERO, setback: Setback::Interrupted };
+            assert_eq!(format!("{:?}", judged(outcome, Interruption::Drain)), format!("{again:?}"));
         }
+    }
+
+    #[test]
+    fn a_task_that_found_nobody_waits_again_until_its_put_backs_are_spent() {
+        let put_back = |attempts, asked| {
+            let outcome = Outcome::PutBack { failure: away(), retry_after: asked };
+            verdict(outcome, Interruption::None, History { attempts, crashes: 1 }, BUDGETS)
+        };
+        let delay = |verdict| match verdict {
+            Verdict::Again { delay, setback: Setback::PutBack(_) } => delay,
+            other => panic!("not put back: {other:?}"),
+        };
+        assert_eq!(delay(put_back(2, None)), SETBACK_PAUSE);
+        assert_eq!(delay(put_back(3, None)), 2 * SETBACK_PAUSE);
+        assert_eq!(delay(put_back(2, Some(Duration::from_secs(9)))), Duration::from_secs(9));
+        assert_eq!(delay(put_back(1 + BUDGETS.put_backs, None)), SETBACK_PAUSE_MAX);
+        let Verdict::Failed(failure, None) = put_back(2 + BUDGETS.put_backs, None) else { panic!("not failed") };
+        assert_eq!(failure.message, "nobody there; it was put back 20 times before");
+    }
+
+    #[test]
+    fn a_worker_that_dies_costs_its_task_a_crash_and_the_last_one_fails_it_with_the_reason() {
+        let crashed = |crashes| {
+            let history = History { attempts: 9, crashes };
+            verdict(Outcome::Crashed(away().with_log("the end")), Interruption::None, history, BUDGETS)
+        };
+        let Verdict::Again { setback, .. } = crashed(1) else { panic!("it has one more crash") };
+        assert_eq!(setback.crashes(), 1);
+        let Verdict::Failed(failure, None) = crashed(2) else { panic!("not failed") };
+        assert_eq!(failure.message, "nobody there; that was crash 3 of the 3 it may have");
+        assert_eq!((failure.code, failure.log.as_deref()), (FailureCode::Unreachable, Some("the end")));
     }
 
     #[test]

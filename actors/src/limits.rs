@@ -16,6 +16,8 @@ pub struct Limits {
     pub output_max: u64,
     /// Attempts that may end with their process before a task fails as `lost`.
     pub crash_budget: u32,
+    /// How often a task may find nobody to run it, an upstream that is away or has no room, before it fails.
+    pub put_backs: u32,
     /// How long an executor may take to stop once its token has fired, before it is abandoned.
     pub stop_grace: Duration,
     /// The least time between two progress reports of a task that are passed on.
@@ -36,6 +38,7 @@ impl Default for Limits {
             registry_memory: 256 << 20,
             output_max: 1 << 30,
             crash_budget: 3,
+            put_backs: 1000,
             stop_grace: Duration::from_secs(2),
             progress_interval: Duration::from_secs(1),
             sweep_interval: Duration::from_secs(10),

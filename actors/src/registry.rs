@@ -19,7 +19,7 @@ use crate::measure::{Histogram, TASK_SECONDS};
 use crate::store::{
     Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
 };
-use crate::task::{EndpointName, FailureCode, Output, State, Task, TaskId, Timestamp};
+use crate::task::{EndpointName, Failure, FailureCode, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
 mod recent;
@@ -204,8 +204,8 @@ impl RegistryActor {
     }
 
     /// Takes over what the store has recorded, and tells those who wait for it.
-    fn note_settled(&mut self, task: Task, output: Option<Output>) {
-        journal::settled(&task);
+    fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Failure>) {
+        journal::settled(&task, setback);
         self.measure_settled(&task);
         self.forget_live(task.id);
         if !task.state.is_finished() {
@@ -306,11 +306,15 @@ impl Handler<Settle> for RegistryActor {
             Verdict::Failed(_, answer) => answer.clone(),
             Verdict::Canceled | Verdict::Again { .. } => None,
         };
+        let setback = match &settlement.verdict {
+            Verdict::Again { setback, .. } => setback.failure().cloned(),
+            Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled => None,
+        };
         let (settling, registry) = (self.ledger.settle(settlement), ctx.address());
         Box::pin(async move {
             let settled = settling.await;
             match &settled {
-                Ok(Settled::Recorded(task)) => registry.do_send(Noted { task: task.clone(), output }),
+                Ok(Settled::Recorded(task)) => registry.do_send(Noted { task: task.clone(), output, setback }),
                 Ok(Settled::FenceLost) => registry.do_send(NotOurs(lease.task)),
                 Err(_) => {}
             }
@@ -325,14 +329,16 @@ impl Handler<Settle> for RegistryActor {
 struct Noted {
     task: Task,
     output: Option<Output>,
+    /// What put the task back, where something did.
+    setback: Option<Failure>,
 }
 
 impl Handler<Noted> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, Noted { task, output }: Noted, ctx: &mut Self::Context) {
+    fn handle(&mut self, Noted { task, output, setback }: Noted, ctx: &mut Self::Context) {
         self.turns.count(ctx);
-        self.note_settled(task, output);
+        self.note_settled(task, output, setback.as_ref());
     }
 }
 
@@ -353,7 +359,7 @@ impl Handler<SettledInStore> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, SettledInStore(task): SettledInStore, _: &mut Self::Context) {
-        self.note_settled(task, None);
+        self.note_settled(task, None, None);
     }
 }
 

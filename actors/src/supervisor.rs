@@ -4,27 +4,33 @@
 //! without an actor — over the resident bound, due later, left behind by a crash — comes in by `claim`, the only
 //! way in there is: the first claim is the recovery.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
+    ResponseFuture, WrapFuture,
+};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::Sentinel;
-use crate::clock::Clock;
+use crate::clock::{Clock, stopwatch};
+use crate::endpoint::Endpoint;
 use crate::journal;
 use crate::lifecycle::Retention;
 use crate::limits::Limits;
 use crate::registry::{Admitted, RegistryActor, SettledInStore};
 use crate::store::{Canceled, Enqueued, Lease, Place, Queue, Resubmit, Resubmitted, StoreError};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, State, Task, TaskId};
-use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Start, TaskActor};
+use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, TaskActor};
 use crate::turns::Turns;
 
 mod intake;
 mod line;
+mod pace;
 
 use line::{Line, Rank, WaitKey};
 
@@ -115,6 +121,15 @@ pub struct Drained {
     pub unsettled: u64,
 }
 
+/// Begins to run one more endpoint; what waits for it in the store is taken up. Answers whether it is new: one that
+/// runs already is left as it is.
+#[derive(Message)]
+#[rtype(result = "Result<bool, StoreError>")]
+pub struct AddEndpoint {
+    pub name: EndpointName,
+    pub endpoint: Endpoint,
+}
+
 /// How busy each endpoint is on this node.
 #[derive(Message)]
 #[rtype(result = "Vec<LineMeasures>")]
@@ -128,6 +143,8 @@ pub struct LineMeasures {
     pub waiting: u64,
     pub slots: usize,
     pub slots_used: usize,
+    /// How many of the slots may be used just now: fewer while those who run the work have no room.
+    pub slots_allowed: usize,
     /// How long the longest waiting task with an actor has been due.
     pub oldest_waiting: Duration,
     /// Tasks recorded by this node since it started.
@@ -176,6 +193,7 @@ pub struct Supervisor {
     clock: Arc<dyn Clock>,
     limits: Limits,
     retention: Arc<Retention>,
+    recruit: Box<dyn Fn(EndpointName, Endpoint) -> Arc<Crew>>,
     lines: Vec<Line>,
     by_name: HashMap<EndpointName, usize>,
     residents: HashMap<TaskId, Resident>,
@@ -209,8 +227,11 @@ pub(crate) struct Parts {
     pub registry: Addr<RegistryActor>,
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
-    pub retention: Arc<Retention>,
-    pub crews: Vec<Arc<Crew>>,
+    /// How long finished tasks are kept where their endpoint does not say.
+    pub retention: Duration,
+    pub endpoints: Vec<(EndpointName, Endpoint)>,
+    /// Puts together what the TaskActors of an endpoint share.
+    pub recruit: Box<dyn Fn(EndpointName, Endpoint) -> Arc<Crew>>,
     pub out_of_patience: CancellationToken,
     /// What the store holds already, by endpoint.
     pub waiting: Vec<(EndpointName, u64)>,
@@ -220,20 +241,15 @@ pub(crate) struct Parts {
 impl Supervisor {
     pub(crate) fn new(parts: Parts) -> Self {
         let waiting: HashMap<EndpointName, u64> = parts.waiting.into_iter().collect();
-        let line = |crew: Arc<Crew>| {
-            let left_over = waiting.get(&crew.name).copied().unwrap_or(0);
-            Line::new(crew, left_over)
-        };
-        let lines: Vec<Line> = parts.crews.into_iter().map(line).collect();
-        let by_name = lines.iter().enumerate().map(|(index, line)| (line.crew.name.clone(), index)).collect();
-        Self {
+        let mut supervisor = Self {
             queue: parts.queue,
             registry: parts.registry,
             clock: parts.clock,
             limits: parts.limits,
-            retention: parts.retention,
-            lines,
-            by_name,
+            retention: Arc::new(Retention::new(parts.retention)),
+            recruit: parts.recruit,
+            lines: Vec::new(),
+            by_name: HashMap::new(),
             residents: HashMap::new(),
             claiming: false,
             reclaiming: false,
@@ -241,7 +257,21 @@ impl Supervisor {
             out_of_patience: parts.out_of_patience,
             turns: Turns::default(),
             _sentinel: parts.sentinel,
+        };
+        for (name, endpoint) in parts.endpoints {
+            let left_over = waiting.get(&name).copied().unwrap_or(0);
+            supervisor.open_line(name, endpoint, left_over);
         }
+        supervisor
+    }
+
+    /// Begins to run an endpoint, of which the store holds `left_over` waiting tasks.
+    fn open_line(&mut self, name: EndpointName, endpoint: Endpoint, left_over: u64) {
+        if let Some(keep) = endpoint.retention {
+            Arc::make_mut(&mut self.retention).set(name.clone(), keep);
+        }
+        self.by_name.insert(name.clone(), self.lines.len());
+        self.lines.push(Line::new((self.recruit)(name, endpoint), left_over));
     }
 
     // ---- admission ----
@@ -301,7 +331,7 @@ impl Supervisor {
         };
         line.submitted += 1;
         match lease {
-            Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input),
+            Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input, ctx),
             None => {
                 line.resident -= usize::from(submitted.place == Place::Here);
                 line.backlog += 1;
@@ -311,17 +341,19 @@ impl Supervisor {
     }
 
     /// Gives a task its actor and starts what can be started. Its residency is booked already.
-    fn take_in(&mut self, index: usize, task: &Task, lease: Lease, input: Option<Input>) {
+    fn take_in(&mut self, index: usize, task: &Task, lease: Lease, input: Option<Input>, ctx: &mut Context<Self>) {
         let line = &mut self.lines[index];
-        let actor = TaskActor::new(line.crew.clone(), lease, task.attempt).start();
+        let actor = TaskActor::new(line.crew.clone(), lease, task).start();
         let rank = Rank::of(task);
-        let starts_now = line.waiters.is_empty() && line.slots_free > 0 && self.drain.is_none();
+        let starts_now = line.starts_soon() && self.drain.is_none();
         if starts_now {
             line.note_start();
             actor.do_send(Start { input });
         } else {
             line.waiters.insert(WaitKey { rank, task: task.id });
         }
+        line.tell_demand();
+        self.wake_after_hold(index, ctx);
         let line = u32::try_from(index).expect("there are far fewer lines");
         self.residents.insert(task.id, Resident { actor, rank, line, waits: !starts_now });
     }
@@ -336,13 +368,13 @@ impl Supervisor {
 
     // ---- slots ----
 
-    /// Starts the next of those who wait, as many as there are free slots.
-    fn dispatch(&mut self, index: usize) {
+    /// Starts the next of those who wait, as many as there are free slots and the pace allows.
+    fn dispatch(&mut self, index: usize, ctx: &mut Context<Self>) {
         if self.drain.is_some() {
             return;
         }
         let line = &mut self.lines[index];
-        while line.slots_free > 0
+        while line.has_room()
             && let Some(next) = line.waiters.pop_first()
         {
             let resident = self.residents.get_mut(&next.task).expect("who waits in a line is resident");
@@ -350,9 +382,40 @@ impl Supervisor {
             line.note_start();
             resident.actor.do_send(Start { input: None });
         }
+        line.tell_demand();
+        self.wake_after_hold(index, ctx);
     }
 
-    fn note_ended(&mut self, Ended { task, ending }: Ended, ctx: &mut Context<Self>) {
+    /// Has the line looked at again when its pace lets the next one start.
+    fn wake_after_hold(&mut self, index: usize, ctx: &mut Context<Self>) {
+        let line = &mut self.lines[index];
+        let someone_could_start = line.slots_free > 0 && !line.waiters.is_empty() && !line.wakes;
+        if someone_could_start && let Some(hold) = line.pace.hold(stopwatch()) {
+            line.wakes = true;
+            ctx.run_later(hold, move |this, ctx| {
+                this.lines[index].wakes = false;
+                this.dispatch(index, ctx);
+            });
+        }
+    }
+
+    /// Learns from an attempt's end how those who run the work are doing.
+    fn note_pressure(&mut self, index: usize, pressure: Pressure) {
+        let line = &mut self.lines[index];
+        let (before, running) = (line.pace.allowed(), line.slots_used());
+        line.pace.note(pressure, running, stopwatch());
+        let (allowed, slots) = (line.pace.allowed(), line.crew.endpoint.concurrency);
+        let endpoint = line.crew.name.as_str();
+        match allowed.cmp(&before) {
+            Ordering::Less => tracing::warn!(endpoint, allowed, slots, "no room upstream: the endpoint slows down"),
+            Ordering::Greater if allowed == slots => {
+                tracing::info!(endpoint, allowed, "there is room upstream: the endpoint is at its full pace");
+            }
+            Ordering::Greater | Ordering::Equal => {}
+        }
+    }
+
+    fn note_ended(&mut self, Ended { task, ending, pressure }: Ended, ctx: &mut Context<Self>) {
         let Some(resident) = self.residents.remove(&task) else { return };
         let index = resident.line as usize;
         let line = &mut self.lines[index];
@@ -362,7 +425,9 @@ impl Supervisor {
             line.waiting -= 1;
         } else {
             line.slots_free += 1;
+            self.note_pressure(index, pressure);
         }
+        let line = &mut self.lines[index];
         match ending {
             Ending::Settled => {}
             Ending::PutBack => {
@@ -379,7 +444,7 @@ impl Supervisor {
         {
             draining.drained.count(ending);
         }
-        self.dispatch(index);
+        self.dispatch(index, ctx);
         self.refill(ctx);
         self.answer_drain();
     }
@@ -568,6 +633,22 @@ impl Handler<Drain> for Supervisor {
         ctx.run_later(grace, |this, _| this.out_of_patience.cancel());
         self.answer_drain();
         Box::pin(async move { drained.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<AddEndpoint> for Supervisor {
+    type Result = ResponseActFuture<Self, Result<bool, StoreError>>;
+
+    fn handle(&mut self, AddEndpoint { name, endpoint }: AddEndpoint, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.queue.waiting().into_actor(self).map(move |waiting, this, ctx| {
+            let left_over = waiting?.into_iter().find(|(of, _)| *of == name).map_or(0, |(_, tasks)| tasks);
+            if this.by_name.contains_key(&name) {
+                return Ok(false);
+            }
+            this.open_line(name, endpoint, left_over);
+            this.refill(ctx);
+            Ok(true)
+        }))
     }
 }
 

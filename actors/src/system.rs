@@ -3,8 +3,9 @@
 //! A [`System`] is a handle: clone it freely. With the last clone the actors and their threads end; call
 //! [`System::drain`] and [`System::stop`] before that for an orderly end.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, AsyncContext};
@@ -14,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::Alarm;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Endpoint;
-use crate::lifecycle::Retention;
+use crate::executor::{Description, Executor};
+use crate::lifecycle::{Budgets, Retention};
 use crate::limits::Limits;
 use crate::registry::{DismissWatchers, Fetch, RegistryActor, Watch, Watched};
 use crate::spool::Blobs;
 use crate::store::{Ledger, Store, StoreError, StoreStats};
-use crate::supervisor::{Drain, Drained, Parts, Submit, SubmitError, Supervisor};
+use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Submit, SubmitError, Supervisor};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
 
@@ -33,6 +35,7 @@ pub struct System {
     pub supervisor: Addr<Supervisor>,
     /// Takes questions: status, fetch, watch.
     pub registry: Addr<RegistryActor>,
+    executors: Arc<RwLock<HashMap<EndpointName, Arc<dyn Executor>>>>,
     owned: Arc<Owned>,
 }
 
@@ -116,9 +119,11 @@ impl Builder {
         let (first, last) = (&arbiters[0], &arbiters[arbiters.len() - 1]);
         let registry = self.start_registry(first, &alarm);
         let store = self.store.clone();
+        let executors = self.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.executor.clone()));
+        let executors = Arc::new(RwLock::new(executors.collect()));
         let supervisor = self.start_supervisor(last, &alarm, registry.clone(), pool.handle().clone(), waiting);
         let owned = Owned { store, arbiters, pool: Some(pool), alarm };
-        Ok(System { supervisor, registry, owned: Arc::new(owned) })
+        Ok(System { supervisor, registry, executors, owned: Arc::new(owned) })
     }
 
     /// Tasks of an endpoint that is no longer configured are kept, but nothing runs them.
@@ -158,40 +163,40 @@ impl Builder {
         pool: runtime::Handle,
         waiting: Vec<(EndpointName, u64)>,
     ) -> Addr<Supervisor> {
-        let mut retention = Retention::new(self.retention);
-        for (name, endpoint) in &self.endpoints {
-            if let Some(keep) = endpoint.retention {
-                retention.set(name.clone(), keep);
-            }
-        }
         let sentinel = alarm.sentinel("the supervisor");
         Supervisor::start_in_arbiter(&arbiter.handle(), move |ctx| {
             let out_of_patience = CancellationToken::new();
-            let crew = |(name, endpoint): (EndpointName, Endpoint)| {
-                Arc::new(Crew {
-                    keep: retention.of(&name),
-                    name,
-                    endpoint,
-                    output_max: self.limits.output_max,
-                    stop_grace: self.limits.stop_grace,
-                    progress_interval: self.limits.progress_interval,
-                    drain: out_of_patience.clone(),
-                    ended: ctx.address().recipient(),
-                    registry: registry.clone(),
-                    ledger: self.store.clone(),
-                    blobs: self.store.blobs(),
-                    clock: self.clock.clone(),
-                    pool: pool.clone(),
-                })
+            let recruit = {
+                let (drain, ended) = (out_of_patience.clone(), ctx.address().recipient());
+                let (store, clock, registry) = (self.store.clone(), self.clock.clone(), registry.clone());
+                let (limits, retention) = (self.limits.clone(), self.retention);
+                move |name, endpoint: Endpoint| {
+                    Arc::new(Crew {
+                        keep: endpoint.retention.unwrap_or(retention),
+                        name,
+                        endpoint,
+                        output_max: limits.output_max,
+                        stop_grace: limits.stop_grace,
+                        progress_interval: limits.progress_interval,
+                        budgets: Budgets { crashes: limits.crash_budget, put_backs: limits.put_backs },
+                        drain: drain.clone(),
+                        ended: ended.clone(),
+                        registry: registry.clone(),
+                        ledger: store.clone(),
+                        blobs: store.blobs(),
+                        clock: clock.clone(),
+                        pool: pool.clone(),
+                    })
+                }
             };
-            let crews = self.endpoints.into_iter().map(crew).collect();
             Supervisor::new(Parts {
-                queue: self.store.clone(),
-                registry: registry.clone(),
-                clock: self.clock.clone(),
+                queue: self.store,
+                registry,
+                clock: self.clock,
                 limits: self.limits,
-                retention: Arc::new(retention),
-                crews,
+                retention: self.retention,
+                endpoints: self.endpoints,
+                recruit: Box::new(recruit),
                 out_of_patience,
                 waiting,
                 sentinel,
@@ -250,6 +255,26 @@ impl System {
         }
         let fetch = Fetch { task: task.id, endpoint: task.endpoint.clone() };
         self.registry.send(fetch).await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Begins to run one more endpoint while the system runs; what waits for it in the store is taken up. Answers
+    /// whether it is new: one that runs already is left as it is.
+    ///
+    /// # Errors
+    /// The store could not be read; nothing was changed.
+    pub async fn add(&self, name: EndpointName, endpoint: Endpoint) -> Result<bool, StoreError> {
+        let executor = endpoint.executor.clone();
+        let added = self.supervisor.send(AddEndpoint { name: name.clone(), endpoint }).await;
+        let is_new = added.unwrap_or(Err(StoreError::Closed))?;
+        if is_new {
+            self.executors.write().expect("nobody panics while holding it").insert(name, executor);
+        }
+        Ok(is_new)
+    }
+
+    /// What an endpoint's executor tells of itself; `None` where there is nothing or no such endpoint.
+    pub fn description(&self, endpoint: &EndpointName) -> Option<Description> {
+        self.executors.read().expect("nobody panics while holding it").get(endpoint)?.description()
     }
 
     /// Where large bodies go on their way in.

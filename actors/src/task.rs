@@ -292,10 +292,21 @@ pub enum FailureCode {
     BadOutput,
     /// The output was over the limit.
     TooLarge,
+    /// The upstream had no room for the task each time it was asked, until the put-backs were spent.
+    Saturated,
+    /// The worker process ended by itself, each time, until the crash budget was spent.
+    Exited,
+    /// A signal ended the worker process, each time, until the crash budget was spent.
+    Killed,
+    /// The worker went over its memory limit, each time, until the crash budget was spent, or its code said that
+    /// memory had run out.
+    OutOfMemory,
+    /// The worker broke the rules of the worker protocol, each time, until the crash budget was spent.
+    Protocol,
 }
 
 impl FailureCode {
-    pub const ALL: [FailureCode; 10] = [
+    pub const ALL: [FailureCode; 15] = [
         FailureCode::Failed,
         FailureCode::BadInput,
         FailureCode::Timeout,
@@ -306,6 +317,11 @@ impl FailureCode {
         FailureCode::Upstream5xx,
         FailureCode::BadOutput,
         FailureCode::TooLarge,
+        FailureCode::Saturated,
+        FailureCode::Exited,
+        FailureCode::Killed,
+        FailureCode::OutOfMemory,
+        FailureCode::Protocol,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -320,6 +336,32 @@ impl FailureCode {
             FailureCode::Upstream5xx => "upstream_5xx",
             FailureCode::BadOutput => "bad_output",
             FailureCode::TooLarge => "too_large",
+            FailureCode::Saturated => "saturated",
+            FailureCode::Exited => "exited",
+            FailureCode::Killed => "killed",
+            FailureCode::OutOfMemory => "out_of_memory",
+            FailureCode::Protocol => "protocol",
+        }
+    }
+
+    /// Whether the same input may well succeed another time: what failed was around the task, not in it.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            FailureCode::Timeout
+            | FailureCode::Lost
+            | FailureCode::Unreachable
+            | FailureCode::Upstream5xx
+            | FailureCode::Saturated
+            | FailureCode::Exited
+            | FailureCode::Killed
+            | FailureCode::OutOfMemory
+            | FailureCode::Protocol => true,
+            FailureCode::Failed
+            | FailureCode::BadInput
+            | FailureCode::Panic
+            | FailureCode::Upstream4xx
+            | FailureCode::BadOutput
+            | FailureCode::TooLarge => false,
         }
     }
 
@@ -341,11 +383,15 @@ pub struct Failure {
     pub code: FailureCode,
     /// One line for a person, at most [`Failure::MESSAGE_MAX`] bytes.
     pub message: String,
+    /// The last lines of the log of what ran the task, where it has one; at most [`Failure::LOG_MAX`] bytes.
+    pub log: Option<String>,
 }
 
 impl Failure {
     /// The most bytes of a message; what is over is cut.
     pub const MESSAGE_MAX: usize = 1024;
+    /// The most bytes of a log; of a longer one the end is kept.
+    pub const LOG_MAX: usize = 4096;
 
     /// Keeps the message on one line and within its bound.
     pub fn new(code: FailureCode, message: impl AsRef<str>) -> Self {
@@ -356,7 +402,16 @@ impl Failure {
             message.truncate(cut);
             message.push('…');
         }
-        Self { code, message }
+        Self { code, message, log: None }
+    }
+
+    /// Keeps the end of a log with the failure; an empty log is none.
+    pub fn with_log(self, log: &str) -> Self {
+        let log = log.trim_end();
+        let from = log.len().saturating_sub(Self::LOG_MAX);
+        let from = (from..=log.len()).find(|from| log.is_char_boundary(*from)).expect("the end is a boundary");
+        let tail = &log[from..];
+        Self { log: (!tail.is_empty()).then(|| tail.to_owned()), ..self }
     }
 }
 
@@ -374,6 +429,16 @@ pub enum Outcome {
     Failed(Failure, Option<Output>),
     /// It stopped because its cancellation token fired.
     Canceled,
+    /// Whoever was to run it has no room or is away, and nothing speaks against the task: it goes back to the queue,
+    /// and its endpoint slows down. Once a task was put back too often it fails with this failure.
+    PutBack {
+        failure: Failure,
+        /// How long the endpoint was asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The worker that ran it died: the task runs again until its crash budget is spent, and then fails with this
+    /// failure.
+    Crashed(Failure),
 }
 
 impl Outcome {
@@ -505,6 +570,14 @@ mod tests {
         let failure = Failure::new(FailureCode::Failed, format!("a\r\nb{}", "é".repeat(2000)));
         assert!(failure.message.starts_with("a  bé") && failure.message.ends_with('…'));
         assert!(failure.message.len() <= Failure::MESSAGE_MAX);
+    }
+
+    #[test]
+    fn of_a_long_log_the_end_is_kept() {
+        let failure = Failure::new(FailureCode::Exited, "died");
+        let log = failure.clone().with_log(&format!("{}end\n", "é".repeat(Failure::LOG_MAX))).log.unwrap();
+        assert!(log.ends_with("éend") && log.len() <= Failure::LOG_MAX, "{}", log.len());
+        assert_eq!(failure.with_log("\n").log, None);
     }
 
     #[test]

@@ -17,11 +17,11 @@ use crate::clock::{Clock, stopwatch};
 use crate::endpoint::Endpoint;
 use crate::executor::guard::{self, Bounds};
 use crate::executor::{Attempt, Outputs, Progress};
-use crate::lifecycle::{Verdict, verdict};
+use crate::lifecycle::{Budgets, History, Setback, Verdict, verdict};
 use crate::registry::{AttemptStarted, Progressed, RegistryActor, Settle};
 use crate::spool::{BlobName, Blobs};
 use crate::store::{Lease, Ledger, Run, Settled, Settlement, StartDurability, Started, StoreError};
-use crate::task::{EndpointName, Failure, FailureCode, Input, TaskId};
+use crate::task::{EndpointName, Failure, FailureCode, Input, Outcome, Task, TaskId};
 
 /// How long to wait before a settlement that the store could not write is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
@@ -52,6 +52,31 @@ pub enum Interrupted {
 pub struct Ended {
     pub task: TaskId,
     pub ending: Ending,
+    pub pressure: Pressure,
+}
+
+/// What an attempt told of those who ran it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// Nothing: it was stopped, or never got that far.
+    Unknown,
+    /// There was room.
+    Answered,
+    /// There was no room, or nobody there; for how many milliseconds we were asked to wait.
+    Refused { retry_after_ms: u32 },
+}
+
+impl Pressure {
+    fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Done(_) | Outcome::Failed(..) => Pressure::Answered,
+            Outcome::Canceled | Outcome::Crashed(_) => Pressure::Unknown,
+            Outcome::PutBack { retry_after, .. } => {
+                let asked = retry_after.unwrap_or_default().as_millis();
+                Pressure::Refused { retry_after_ms: u32::try_from(asked).unwrap_or(u32::MAX) }
+            }
+        }
+    }
 }
 
 /// How a TaskActor's life ended.
@@ -74,6 +99,7 @@ pub struct Crew {
     pub output_max: u64,
     pub stop_grace: Duration,
     pub progress_interval: Duration,
+    pub budgets: Budgets,
     /// Fires when a drain has no more patience with what runs.
     pub drain: CancellationToken,
     /// To whom a TaskActor reports its end.
@@ -92,6 +118,8 @@ pub struct TaskActor {
     lease: Lease,
     /// How many attempts came before.
     attempts: u32,
+    /// How many of them ended with the process that ran them.
+    crashes: u32,
     phase: Phase,
 }
 
@@ -99,20 +127,20 @@ pub struct TaskActor {
 enum Phase {
     Waiting,
     Running,
-    Ended(Ending),
+    Ended(Ending, Pressure),
 }
 
 impl TaskActor {
-    pub(crate) fn new(crew: Arc<Crew>, lease: Lease, attempts: u32) -> Self {
-        Self { crew, lease, attempts, phase: Phase::Waiting }
+    pub(crate) fn new(crew: Arc<Crew>, lease: Lease, task: &Task) -> Self {
+        Self { crew, lease, attempts: task.attempt, crashes: task.crashes, phase: Phase::Waiting }
     }
 
     fn run_now(&mut self, input: Option<Input>, ctx: &mut Context<Self>) {
         self.phase = Phase::Running;
         let run = Run { attempt: self.attempts + 1, started_at: self.crew.clock.now() };
-        let life = run_and_settle(self.crew.clone(), self.lease, run, input);
-        ctx.spawn(life.into_actor(self).map(|ending, this, ctx| {
-            this.phase = Phase::Ended(ending);
+        let life = run_and_settle(self.crew.clone(), self.lease, run, self.crashes, input);
+        ctx.spawn(life.into_actor(self).map(|(ending, pressure), this, ctx| {
+            this.phase = Phase::Ended(ending, pressure);
             ctx.stop();
         }));
     }
@@ -123,11 +151,11 @@ impl Actor for TaskActor {
 
     /// Comes after a panic too, so that the slot is freed whatever happens.
     fn stopped(&mut self, _: &mut Self::Context) {
-        let ending = match self.phase {
-            Phase::Ended(ending) => ending,
-            Phase::Waiting | Phase::Running => Ending::Unsettled,
+        let (ending, pressure) = match self.phase {
+            Phase::Ended(ending, pressure) => (ending, pressure),
+            Phase::Waiting | Phase::Running => (Ending::Unsettled, Pressure::Unknown),
         };
-        self.crew.ended.do_send(Ended { task: self.lease.task, ending });
+        self.crew.ended.do_send(Ended { task: self.lease.task, ending, pressure });
     }
 }
 
@@ -137,7 +165,7 @@ impl Handler<Start> for TaskActor {
     fn handle(&mut self, Start { input }: Start, ctx: &mut Self::Context) {
         match self.phase {
             Phase::Waiting => self.run_now(input, ctx),
-            Phase::Running | Phase::Ended(_) => {}
+            Phase::Running | Phase::Ended(..) => {}
         }
     }
 }
@@ -160,7 +188,7 @@ impl Handler<Interrupt> for TaskActor {
                 // Somebody else has it by now, so it may well run.
                 Settled::FenceLost => Interrupted::Started,
             };
-            this.phase = Phase::Ended(Ending::Settled);
+            this.phase = Phase::Ended(Ending::Settled, Pressure::Unknown);
             ctx.stop();
             Ok(answer)
         })))
@@ -168,21 +196,32 @@ impl Handler<Interrupt> for TaskActor {
 }
 
 /// The life of a task from its start to its end in the store.
-async fn run_and_settle(crew: Arc<Crew>, lease: Lease, run: Run, input: Option<Input>) -> Ending {
+async fn run_and_settle(
+    crew: Arc<Crew>,
+    lease: Lease,
+    run: Run,
+    crashes: u32,
+    input: Option<Input>,
+) -> (Ending, Pressure) {
     match report_start(&crew, lease, run).await {
         Ok(Started::Recorded) => {}
-        Ok(Started::FenceLost) => return Ending::Settled,
+        Ok(Started::FenceLost) => return (Ending::Settled, Pressure::Unknown),
         Err(error) => {
             tracing::warn!(task_id = %lease.task, %error, "an attempt could not be recorded, so it was not begun");
-            return settle(&crew, lease, None, Verdict::Again { delay: SETTLE_AGAIN }).await;
+            return (settle(&crew, lease, None, again_soon()).await, Pressure::Unknown);
         }
     }
-    let decided = crew.pool.spawn(attempt(crew.clone(), lease, run, input)).await;
-    let verdict = decided.unwrap_or_else(|broken| {
+    let decided = crew.pool.spawn(attempt(crew.clone(), lease, run, crashes, input)).await;
+    let (verdict, pressure) = decided.unwrap_or_else(|broken| {
         let failure = Failure::new(FailureCode::Panic, format!("the run broke: {broken}"));
-        Verdict::Failed(failure, None)
+        (Verdict::Failed(failure, None), Pressure::Unknown)
     });
-    settle(&crew, lease, Some(run), verdict).await
+    (settle(&crew, lease, Some(run), verdict).await, pressure)
+}
+
+/// For what is not the task's fault: it waits until the store serves again.
+fn again_soon() -> Verdict {
+    Verdict::Again { delay: SETTLE_AGAIN, setback: Setback::Interrupted }
 }
 
 /// Tells the Registry. A first claim goes on at once: should the process die now, the task is pending and no
@@ -199,16 +238,15 @@ async fn report_start(crew: &Crew, lease: Lease, run: Run) -> Result<Started, St
 }
 
 /// Reads the input where it is not at hand, runs the executor, and decides.
-async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, input: Option<Input>) -> Verdict {
+async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, crashes: u32, input: Option<Input>) -> (Verdict, Pressure) {
     let input = match input {
         Some(input) => input,
         None => match crew.ledger.input(lease.task).await {
             Ok(Some(input)) => input,
-            Ok(None) => return unreadable("it is not there"),
-            // Not the task's fault: it waits until the store reads again.
+            Ok(None) => return (unreadable("it is not there"), Pressure::Unknown),
             Err(error) => {
                 tracing::warn!(task_id = %lease.task, %error, "an input could not be read; the task waits again");
-                return Verdict::Again { delay: SETTLE_AGAIN };
+                return (again_soon(), Pressure::Unknown);
             }
         },
     };
@@ -223,7 +261,9 @@ async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, input: Option<Input>) 
     };
     let bounds = Bounds { timeout: crew.endpoint.timeout, stop_grace: crew.stop_grace, drain: crew.drain.clone() };
     let (outcome, interruption) = guard::run(crew.endpoint.executor.clone(), attempt, bounds).await;
-    verdict(outcome, interruption)
+    let pressure = Pressure::of(&outcome);
+    let history = History { attempts: run.attempt, crashes };
+    (verdict(outcome, interruption, history, crew.budgets), pressure)
 }
 
 fn unreadable(why: &str) -> Verdict {

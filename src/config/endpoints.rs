@@ -1,12 +1,13 @@
 //! Reads the endpoints: their names, the rules common to all, and what each kind needs.
 
-use actix_web::http::Uri;
 use ekiben_actors::task::EndpointName;
 
 use super::read::{MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
 use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Table, Value};
-use super::{Demo, Endpoint, EndpointKind, RESERVED_NAMES, Upstream, schema};
+use super::{Demo, Endpoint, EndpointKind, RESERVED_NAMES, schema};
+
+mod http;
 
 /// The most attempts of one endpoint at a time.
 const CONCURRENCY_MAX: usize = 10_000;
@@ -43,20 +44,28 @@ fn name(written: &str) -> Result<EndpointName, String> {
     }
 }
 
+/// A `type` an endpoint may have.
 #[derive(Clone, Copy)]
-enum Type {
-    Http,
-    Demo,
-    Noop,
+struct Type {
+    name: &'static str,
+    /// The keys that only it has.
+    keys: &'static [&'static str],
+    read: fn(&mut Section) -> EndpointKind,
 }
 
-const HTTP_KEYS: [&str; 5] = ["url", "method", "forward_headers", "keep_headers", "connect_timeout"];
-const DEMO_KEYS: [&str; 1] = ["demo"];
+const TYPES: &[Type] = &[
+    Type { name: "http", keys: http::KEYS, read: |section| EndpointKind::Http(http::upstream(section)) },
+    Type { name: "demo", keys: &["demo"], read: |section| EndpointKind::Demo(section.choice("demo", DEMOS)) },
+    Type { name: "noop", keys: &[], read: |_| EndpointKind::Noop },
+];
+
+const DEMOS: &[(&str, Demo)] = &[("denoise", Demo::Denoise), ("detect_language", Demo::DetectLanguage)];
 
 /// Reads one endpoint; `None` where its name or its type is not to be had.
 fn endpoint(name: Option<EndpointName>, mut section: Section) -> Option<Endpoint> {
     let kind = kind(&mut section);
-    section.otherwise("concurrency", Value::Integer(1));
+    let slots = kind.as_ref().map_or(1, EndpointKind::slots);
+    section.otherwise("concurrency", Value::Integer(slots as i64));
     section.otherwise("description", Value::Text(String::new()));
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
@@ -74,88 +83,12 @@ fn endpoint(name: Option<EndpointName>, mut section: Section) -> Option<Endpoint
 }
 
 fn kind(section: &mut Section) -> Option<EndpointKind> {
-    let Some((kind, written)) = section.tag(&[("http", Type::Http), ("demo", Type::Demo), ("noop", Type::Noop)]) else {
-        section.forget(&HTTP_KEYS);
-        section.forget(&DEMO_KEYS);
+    let choices: Vec<(&str, Type)> = TYPES.iter().map(|known| (known.name, *known)).collect();
+    let Some((chosen, written)) = section.tag(&choices) else {
+        TYPES.iter().for_each(|known| section.forget(known.keys));
         return None;
     };
-    let kind = match kind {
-        Type::Http => {
-            section.without(&DEMO_KEYS, &written, "http");
-            EndpointKind::Http(upstream(section))
-        }
-        Type::Demo => {
-            section.without(&HTTP_KEYS, &written, "demo");
-            let demos = [("denoise", Demo::Denoise), ("detect_language", Demo::DetectLanguage)];
-            EndpointKind::Demo(section.choice("demo", &demos))
-        }
-        Type::Noop => {
-            section.without(&HTTP_KEYS, &written, "noop");
-            section.without(&DEMO_KEYS, &written, "noop");
-            EndpointKind::Noop
-        }
-    };
-    Some(kind)
-}
-
-fn upstream(section: &mut Section) -> Upstream {
-    section.otherwise("method", Value::Text("POST".to_owned()));
-    section.otherwise("forward_headers", Value::List(Vec::new()));
-    section.otherwise("keep_headers", Value::List(Vec::new()));
-    section.otherwise("connect_timeout", Value::Text("10s".to_owned()));
-    Upstream {
-        url: section.required("url", "\"http://127.0.0.1:8000/predict\"", String::new(), url),
-        method: section.choice("method", &[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")]).to_owned(),
-        forward_headers: headers(section, "forward_headers", &NEVER_FORWARDED),
-        keep_headers: headers(section, "keep_headers", &NEVER_KEPT),
-        connect_timeout: section.time("connect_timeout", MOMENT..=TIME_MAX),
-    }
-}
-
-fn url(value: &Value) -> Result<String, String> {
-    let way_out = "write one such as \"http://127.0.0.1:8000/predict\"";
-    let Value::Text(text) = value else { return Err(format!("{value} is not a URL; {way_out}")) };
-    let url: Uri = text.parse().map_err(|error| format!("{value} is not a URL ({error}); {way_out}"))?;
-    let known_scheme = matches!(url.scheme_str(), Some("http" | "https"));
-    let has_host = url.host().is_some_and(|host| !host.is_empty());
-    if !known_scheme || !has_host {
-        return Err(format!("{value} is not the whole URL of an HTTP server; {way_out}"));
-    }
-    Ok(text.clone())
-}
-
-/// Headers that belong to one connection (RFC 9110, section 7.6.1) or to the framing of one message.
-const NEVER_PASSED: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-];
-/// A forwarded header lies in the store for as long as its task: no credential may.
-const NEVER_FORWARDED: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
-const NEVER_KEPT: [&str; 2] = ["set-cookie", "set-cookie2"];
-
-fn headers(section: &mut Section, key: &'static str, credentials: &[&str]) -> Vec<String> {
-    section.texts(key, |header| {
-        let header = header.to_ascii_lowercase();
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if header.is_empty() || !header.bytes().all(is_token) {
-            return Err(format!("\"{header}\" is not the name of a header; write names such as \"x-request-id\""));
-        }
-        if NEVER_PASSED.contains(&header.as_str()) {
-            return Err(format!("\"{header}\" belongs to a connection and is never passed on; take it out"));
-        }
-        if credentials.contains(&header.as_str()) {
-            return Err(format!(
-                "\"{header}\" is a credential, and credentials are never kept with a task; take it out"
-            ));
-        }
-        Ok(header)
-    })
+    let of_others = TYPES.iter().flat_map(|known| known.keys).filter(|key| !chosen.keys.contains(key));
+    section.without(of_others.copied(), &written, chosen.name);
+    Some((chosen.read)(section))
 }

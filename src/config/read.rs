@@ -117,7 +117,7 @@ fn store(mut section: Section) -> Store {
             lease: section.time("lease", SECOND..=TIME_MAX),
         }),
         Some((StoreType::Memory, written)) => {
-            section.without(&EMBEDDED_KEYS, &written, "memory");
+            section.without(EMBEDDED_KEYS.into_iter(), &written, "memory");
             Store::Memory
         }
         None => {
@@ -154,6 +154,7 @@ fn limits(mut section: Section) -> Limits {
         registry_memory: in_memory(section.size("registry_memory", 1 << 20..=TEBIBYTE)),
         resident: section.count("resident", 1..=TASKS_MAX),
         crash_budget: u32::try_from(section.count("crash_budget", 1..=1000)).expect("its bounds fit"),
+        put_backs: u32::try_from(section.count("put_backs", 0..=1_000_000)).expect("its bounds fit"),
         run_time: section.time("run_time", MOMENT..=TIME_MAX),
         sync_wait: section.time("sync_wait", MOMENT..=TIME_MAX),
     };

@@ -287,7 +287,7 @@ impl<'a> Section<'a> {
     ///
     /// Those from a layer under it are of no effect, as when a variable turns a file's endpoint into another
     /// kind; one from the same layer or above is a mistake.
-    pub fn without(&mut self, keys: &[&'static str], tag: &Origin, kind: &str) {
+    pub fn without(&mut self, keys: impl Iterator<Item = &'static str>, tag: &Origin, kind: &str) {
         for key in keys {
             let node = self.table.as_mut().and_then(|table| table.remove(key));
             let Some(node) = node.filter(|node| !node.origin.is_under(tag)) else { continue };

@@ -1,5 +1,7 @@
 //! BentoML's task routes: submit, status, get, cancel, retry, and the synchronous call.
 
+use std::sync::Arc;
+
 use actix_web::web::{Payload, Query};
 use actix_web::{Error, HttpRequest, HttpResponse, ResponseError};
 use ekiben_actors::clock;
@@ -93,7 +95,7 @@ async fn result_of(target: &Target<'_>, task: &Task, request: &HttpRequest) -> R
 /// The endpoint a request is for, and the words its client knows.
 struct Target<'a> {
     app: &'a App,
-    endpoint: &'a Endpoint,
+    endpoint: Arc<Endpoint>,
     dialect: Dialect,
 }
 

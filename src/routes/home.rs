@@ -13,11 +13,10 @@ use crate::wire;
 
 /// Names the version, the endpoints and the routes.
 pub fn home(app: &App) -> HttpResponse {
-    wire::plain(StatusCode::OK, app.home.clone())
+    wire::plain(StatusCode::OK, page(&app.described()))
 }
 
-/// The page; it never changes while the service runs.
-pub fn page(endpoints: &[Endpoint]) -> Bytes {
+fn page(endpoints: &[Endpoint]) -> Bytes {
     let mut page = format!("ekiben {}\n\nendpoints\n", env!("CARGO_PKG_VERSION"));
     for endpoint in endpoints {
         let line = format!("  {:<24} {}", endpoint.name.as_str(), endpoint.description);

@@ -11,11 +11,10 @@ use crate::wire;
 
 /// Every endpoint with its schemas.
 pub fn schema(app: &App) -> HttpResponse {
-    wire::json(StatusCode::OK, app.schema.clone())
+    wire::json(StatusCode::OK, document(&app.described()))
 }
 
-/// The document; it never changes while the service runs.
-pub fn document(endpoints: &[Endpoint]) -> Bytes {
+fn document(endpoints: &[Endpoint]) -> Bytes {
     let routes: Vec<Value> = endpoints.iter().map(route).collect();
     let document = json!({ "name": "ekiben", "type": "service", "routes": routes });
     document.to_string().into()

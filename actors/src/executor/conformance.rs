@@ -253,13 +253,13 @@ async fn read(body: &Body) -> Vec<u8> {
 fn done(outcome: Outcome) -> Output {
     match outcome {
         Outcome::Done(output) => output,
-        Outcome::Failed(..) | Outcome::Canceled => panic!("not done: {outcome:?}"),
+        other => panic!("not done: {other:?}"),
     }
 }
 
 fn failed(outcome: Outcome) -> (Failure, Option<Output>) {
     match outcome {
         Outcome::Failed(failure, answer) => (failure, answer),
-        Outcome::Done(_) | Outcome::Canceled => panic!("not failed: {outcome:?}"),
+        other => panic!("not failed: {other:?}"),
     }
 }

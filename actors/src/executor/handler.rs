@@ -198,7 +198,7 @@ async fn kept(outcome: Outcome, outputs: &Outputs) -> Outcome {
         // The failure says more than that its answer was too large, so it stands, without the answer.
         Outcome::Failed(failure, Some(answer)) => Outcome::Failed(failure, kept_output(answer, outputs).await.ok()),
         Outcome::Failed(failure, None) => Outcome::Failed(failure, None),
-        Outcome::Canceled => Outcome::Canceled,
+        Outcome::Canceled | Outcome::PutBack { .. } | Outcome::Crashed(_) => outcome,
     }
 }
 

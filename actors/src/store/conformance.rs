@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::body::Body;
 use crate::clock::{Clock, ManualClock};
-use crate::lifecycle::{Retention, Verdict};
+use crate::lifecycle::{Retention, Setback, Verdict};
 use crate::spool::BlobName;
 use crate::store::{
     Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, ListQuery, Place, Pruned, ReclaimPolicy, Reclaims,
@@ -246,7 +246,7 @@ fn failed() -> Verdict {
 }
 
 fn again(delay: Duration) -> Verdict {
-    Verdict::Again { delay }
+    Verdict::Again { delay, setback: Setback::Interrupted }
 }
 
 fn reclaim_policy() -> ReclaimPolicy {

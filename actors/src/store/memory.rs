@@ -337,7 +337,10 @@ impl Kept {
                 Verdict::Completed(output) => row.finish(State::Completed, None, Some(output), keep, now),
                 Verdict::Failed(failure, answer) => row.finish(State::Failed, Some(failure), answer, keep, now),
                 Verdict::Canceled => row.finish(State::Canceled, None, None, keep, now),
-                Verdict::Again { delay } => row.put_back(clock::after(now, delay)),
+                Verdict::Again { delay, setback } => {
+                    row.task.crashes += setback.crashes();
+                    row.put_back(clock::after(now, delay));
+                }
             }
         }))
     }

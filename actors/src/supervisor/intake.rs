@@ -64,7 +64,7 @@ impl Supervisor {
             line.backlog = line.backlog.saturating_sub(1);
             line.resident += 1;
             self.registry.do_send(Admitted(task.clone()));
-            self.take_in(index, &task, lease, None);
+            self.take_in(index, &task, lease, None, ctx);
         }
         for wanted in wanted {
             let all_that_is_due = came.get(&wanted.endpoint).copied().unwrap_or(0) < wanted.max;

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use chrono::DateTime;
 
 use super::LineMeasures;
+use super::pace::Pace;
+use crate::clock::stopwatch;
+use crate::executor::Demand;
 use crate::task::{Priority, Task, TaskId, Timestamp};
 use crate::task_actor::Crew;
 
@@ -38,6 +41,10 @@ pub struct WaitKey {
 pub struct Line {
     pub crew: Arc<Crew>,
     pub slots_free: usize,
+    /// How many of the slots may be used just now.
+    pub pace: Pace,
+    /// Whether it will be looked at again when the pace's hold is over.
+    pub wakes: bool,
     /// Those with an actor who have not been told to start.
     pub waiters: BTreeSet<WaitKey>,
     /// Those with an actor, and those about to have one.
@@ -57,6 +64,8 @@ impl Line {
     pub fn new(crew: Arc<Crew>, left_over: u64) -> Self {
         Self {
             slots_free: crew.endpoint.concurrency,
+            pace: Pace::new(crew.endpoint.concurrency),
+            wakes: false,
             crew,
             waiters: BTreeSet::new(),
             resident: 0,
@@ -69,7 +78,17 @@ impl Line {
 
     /// Whether a task that joined now would start at once.
     pub fn starts_soon(&self) -> bool {
-        self.waiters.is_empty() && self.slots_free > 0
+        self.waiters.is_empty() && self.has_room()
+    }
+
+    /// Whether one more may start now.
+    pub fn has_room(&self) -> bool {
+        self.slots_free > 0 && self.slots_used() < self.pace.allowed() && self.pace.hold(stopwatch()).is_none()
+    }
+
+    /// Tells the executor how much work there is.
+    pub fn tell_demand(&self) {
+        self.crew.endpoint.executor.demand(Demand { waiting: self.waiting, running: self.slots_used() });
     }
 
     /// One who waited takes a slot.
@@ -89,6 +108,7 @@ impl Line {
             waiting: self.waiting,
             slots: self.crew.endpoint.concurrency,
             slots_used: self.slots_used(),
+            slots_allowed: self.pace.allowed(),
             oldest_waiting: longest.and_then(|age| age.to_std().ok()).unwrap_or_default(),
             submitted: self.submitted,
             refused: self.refused,

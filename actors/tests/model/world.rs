@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use ekiben_actors::clock::Clock;
-use ekiben_actors::lifecycle::{Retention, Verdict};
+use ekiben_actors::lifecycle::{Retention, Setback, Verdict};
 use ekiben_actors::spool::BlobName;
 use ekiben_actors::store::conformance::Bench;
 use ekiben_actors::store::{
@@ -293,7 +293,7 @@ fn verdict(end: &End, lease: Lease) -> Verdict {
             Verdict::Failed(failure, answer.then(|| Output::new("text/plain", "no").with_status(400)))
         }
         End::Canceled => Verdict::Canceled,
-        End::Again { delay } => Verdict::Again { delay: *delay },
+        End::Again { delay } => Verdict::Again { delay: *delay, setback: Setback::Interrupted },
     }
 }
 

@@ -3,9 +3,11 @@
 //! A failed answer is replayed with its own status where clients can read that: BentoML's look the number up
 //! in Python's `http.HTTPStatus` and break on any other.
 
+use std::time::Duration;
+
 use reqwest::header::{
     CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    LAST_MODIFIED, LOCATION, SET_COOKIE,
+    LAST_MODIFIED, LOCATION, RETRY_AFTER, SET_COOKIE,
 };
 use reqwest::{Response, StatusCode, Url};
 
@@ -42,6 +44,9 @@ impl Upstream {
     /// Takes the answer in and judges it.
     pub async fn outcome(&self, response: Response, outputs: &Outputs) -> Outcome {
         let status = response.status();
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            return self.saturated(&response);
+        }
         if status.is_redirection() {
             return self.redirected(&response);
         }
@@ -67,6 +72,13 @@ impl Upstream {
         let replayed = if is_known_failure(status) { status } else { StatusCode::BAD_GATEWAY };
         let failure = Failure::new(code, format!("{} answered {}", self.host, shown(status)));
         Outcome::Failed(failure, Some(Output { status: replayed.as_u16(), headers, body }))
+    }
+
+    /// It has no room for the task now.
+    fn saturated(&self, response: &Response) -> Outcome {
+        let message = format!("{} answered {}", self.host, shown(response.status()));
+        let failure = Failure::new(FailureCode::Saturated, message);
+        Outcome::PutBack { failure, retry_after: retry_after(response.headers()) }
     }
 
     fn redirected(&self, response: &Response) -> Outcome {
@@ -125,6 +137,12 @@ fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     let codings = headers.get_all(CONTENT_ENCODING).iter();
     let mut codings = codings.map(|coding| String::from_utf8_lossy(coding.as_bytes()).trim().to_ascii_lowercase());
     codings.find(|coding| !coding.is_empty() && coding != "identity")
+}
+
+/// The seconds of a `Retry-After` (RFC 9110, 10.2.3). One with a date is not heeded: it needs two clocks that agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Whether Python's `http.HTTPStatus` has a failure of that number.

@@ -1,5 +1,9 @@
 //! What is made of a request that got no usable answer, and how our own failures look to a client.
 //!
+//! An upstream that cannot be reached is away: the task is put back. One that hangs up in the middle may have been
+//! taken down by the task, so that counts as a crash of it; a kept connection that was being closed as we wrote to
+//! it (RFC 9112, 9.3.1) looks the same, and costs the task one crash at most by rare chance.
+//!
 //! Messages name the upstream's host and the root of what went wrong, never its URL.
 
 use std::error::Error;
@@ -27,8 +31,8 @@ impl Upstream {
                 true => format!("no connection within {:?}", self.connect_timeout),
                 false => root(&error),
             };
-            let message = format!("{host} could not be reached: {why}");
-            return failed(FailureCode::Unreachable, StatusCode::SERVICE_UNAVAILABLE, message);
+            let failure = Failure::new(FailureCode::Unreachable, format!("{host} could not be reached: {why}"));
+            return Outcome::PutBack { failure, retry_after: None };
         }
         match find::<hyper::Error>(&error) {
             Some(error) if error.is_user() => {
@@ -41,7 +45,7 @@ impl Upstream {
             }
             _ => {
                 let message = format!("{host} hung up before it answered: {}", root(&error));
-                failed(FailureCode::Unreachable, StatusCode::SERVICE_UNAVAILABLE, message)
+                Outcome::Crashed(Failure::new(FailureCode::Unreachable, message))
             }
         }
     }

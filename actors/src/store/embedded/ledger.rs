@@ -78,7 +78,8 @@ impl Writer<'_> {
             Verdict::Completed(output) => (None, Some(output)),
             Verdict::Failed(failure, answer) => (Some(failure), answer),
             Verdict::Canceled => (None, None),
-            Verdict::Again { delay } => {
+            Verdict::Again { delay, setback } => {
+                row.task.crashes += setback.crashes();
                 let due_at = clock::after(self.group.now, delay);
                 self.put_back(&mut row, before, due_at)?;
                 return Ok(Settled::Recorded(row.task));
@@ -128,6 +129,7 @@ impl Writer<'_> {
             output.as_ref().is_some_and(|output| matches!(output.body, Body::File(_))),
             task.failure.as_ref().map(|failure| failure.code.as_str()),
             task.failure.as_ref().map(|failure| failure.message.as_str()),
+            task.failure.as_ref().and_then(|failure| failure.log.as_deref()),
         ))?;
         if let Some(output) = output {
             self.insert_output(row.seq, &output)?;

@@ -42,7 +42,7 @@ impl Row {
         let failure = match row.get_ref(18)?.as_str_or_null()? {
             Some(word) => {
                 let code = FailureCode::from_word(word).ok_or_else(|| unreadable(18, "an unknown failure code"))?;
-                Some(Box::new(Failure { code, message: row.get(19)? }))
+                Some(Box::new(Failure { code, message: row.get(19)?, log: row.get(21)? }))
             }
             None => None,
         };

@@ -1,0 +1,72 @@
+//! `type = "http"`: a model server that is asked with one request a task.
+
+use actix_web::http::Uri;
+
+use crate::config::Upstream;
+use crate::config::read::{MOMENT, TIME_MAX};
+use crate::config::section::Section;
+use crate::config::tree::Value;
+
+pub const KEYS: &[&str] = &["url", "method", "forward_headers", "keep_headers", "connect_timeout"];
+
+pub fn upstream(section: &mut Section) -> Upstream {
+    section.otherwise("method", Value::Text("POST".to_owned()));
+    section.otherwise("forward_headers", Value::List(Vec::new()));
+    section.otherwise("keep_headers", Value::List(Vec::new()));
+    section.otherwise("connect_timeout", Value::Text("10s".to_owned()));
+    Upstream {
+        url: section.required("url", "\"http://127.0.0.1:8000/predict\"", String::new(), url),
+        method: section.choice("method", &[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")]).to_owned(),
+        forward_headers: headers(section, "forward_headers", &NEVER_FORWARDED),
+        keep_headers: headers(section, "keep_headers", &NEVER_KEPT),
+        connect_timeout: section.time("connect_timeout", MOMENT..=TIME_MAX),
+    }
+}
+
+fn url(value: &Value) -> Result<String, String> {
+    let way_out = "write one such as \"http://127.0.0.1:8000/predict\"";
+    let Value::Text(text) = value else { return Err(format!("{value} is not a URL; {way_out}")) };
+    let url: Uri = text.parse().map_err(|error| format!("{value} is not a URL ({error}); {way_out}"))?;
+    let known_scheme = matches!(url.scheme_str(), Some("http" | "https"));
+    let has_host = url.host().is_some_and(|host| !host.is_empty());
+    if !known_scheme || !has_host {
+        return Err(format!("{value} is not the whole URL of an HTTP server; {way_out}"));
+    }
+    Ok(text.clone())
+}
+
+/// Headers that belong to one connection (RFC 9110, section 7.6.1) or to the framing of one message.
+const NEVER_PASSED: [&str; 10] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+/// A forwarded header lies in the store for as long as its task: no credential may.
+const NEVER_FORWARDED: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+const NEVER_KEPT: [&str; 2] = ["set-cookie", "set-cookie2"];
+
+fn headers(section: &mut Section, key: &'static str, credentials: &[&str]) -> Vec<String> {
+    section.texts(key, |header| {
+        let header = header.to_ascii_lowercase();
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if header.is_empty() || !header.bytes().all(is_token) {
+            return Err(format!("\"{header}\" is not the name of a header; write names such as \"x-request-id\""));
+        }
+        if NEVER_PASSED.contains(&header.as_str()) {
+            return Err(format!("\"{header}\" belongs to a connection and is never passed on; take it out"));
+        }
+        if credentials.contains(&header.as_str()) {
+            return Err(format!(
+                "\"{header}\" is a credential, and credentials are never kept with a task; take it out"
+            ));
+        }
+        Ok(header)
+    })
+}

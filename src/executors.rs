@@ -1,0 +1,52 @@
+//! Settings made into executors: the one place that names them all.
+
+use std::sync::Arc;
+
+use ekiben_actors::executor::Executor;
+use ekiben_actors::executor::handler::Handler;
+use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
+use ekiben_actors::task::{EndpointName, Outcome, Output};
+
+use crate::config::{Endpoint, EndpointKind, Upstream};
+use crate::demo;
+
+/// Why an endpoint cannot be run as its settings say.
+#[derive(Debug, thiserror::Error)]
+#[error("endpoint \"{endpoint}\": {reason}")]
+pub struct ExecutorError {
+    endpoint: EndpointName,
+    reason: Reason,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Reason {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// What runs the tasks of an endpoint.
+///
+/// # Errors
+/// What the settings name cannot be used.
+pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
+    made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })
+}
+
+fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
+    Ok(match &endpoint.kind {
+        EndpointKind::Http(upstream) => Arc::new(Http::new(http(upstream))?),
+        EndpointKind::Demo(which) => demo::executor(*which),
+        EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
+            Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
+        })),
+    })
+}
+
+fn http(upstream: &Upstream) -> HttpOptions {
+    HttpOptions {
+        url: upstream.url.clone(),
+        method: upstream.method.clone(),
+        keep_headers: upstream.keep_headers.clone(),
+        connect_timeout: upstream.connect_timeout,
+    }
+}
