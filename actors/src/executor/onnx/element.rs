@@ -7,7 +7,7 @@ use std::fmt;
 
 use rten::Value;
 use rten_onnx::onnx::DataType;
-use rten_tensor::Tensor;
+use rten_tensor::{Layout, Tensor};
 
 /// The type of a tensor's elements, by its name in ONNX and NumPy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +167,8 @@ impl Given {
             Value::Int32Tensor(tensor) => (Element::Int32, tensor.shape().to_vec(), Data::Int(tensor.into_data())),
             Value::Int8Tensor(tensor) => (Element::Int8, tensor.shape().to_vec(), Data::Int8(tensor.into_data())),
             Value::UInt8Tensor(tensor) => (Element::UInt8, tensor.shape().to_vec(), Data::UInt8(tensor.into_data())),
-            Value::Sequence(_) => return None,
+            // A sequence, or what a later version of the runtime may have.
+            _ => return None,
         };
         let element = match (held, told) {
             (Element::Float32, Element::Float64) | (Element::Int32, Element::Int64 | Element::Bool) => told,

@@ -170,7 +170,11 @@ impl<'a> Reading<'a> {
 
     fn list_ends<E: Error>(&mut self, depth: usize, length: usize) -> Result<(), E> {
         let known = *self.lengths[depth].get_or_insert(length);
-        if known == length { Ok(()) } else { Err(self.error(format!("a list of {known} and one of {length} stand side by side"))) }
+        if known == length {
+            Ok(())
+        } else {
+            Err(self.error(format!("a list of {known} and one of {length} stand side by side")))
+        }
     }
 
     /// The tensor, when all was read and fits the model.
@@ -182,7 +186,9 @@ impl<'a> Reading<'a> {
                 let size = shape.iter().try_fold(1_usize, |size, length| size.checked_mul(*length));
                 if lists.len() != 1 || size != Some(self.numbers.len()) {
                     let count = self.numbers.len();
-                    return Err(self.error(format!("data is not the flat list of shape {shape:?}, it has {count} numbers")));
+                    return Err(
+                        self.error(format!("data is not the flat list of shape {shape:?}, it has {count} numbers"))
+                    );
                 }
                 shape.clone()
             }
@@ -299,11 +305,11 @@ pub fn names(ports: &[Port]) -> String {
 ///
 /// # Errors
 /// Those of the writer.
-pub fn write(outputs: &[(&str, Given)], writer: impl Write) -> io::Result<()> {
+pub fn write(outputs: &[(&str, &Given)], writer: impl Write) -> io::Result<()> {
     serde_json::to_writer(writer, &ByName(outputs)).map_err(io::Error::from)
 }
 
-struct ByName<'a>(&'a [(&'a str, Given)]);
+struct ByName<'a>(&'a [(&'a str, &'a Given)]);
 
 impl Serialize for ByName<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -400,7 +406,10 @@ mod tests {
             (r#"{"x": {"shape": [2]}}"#, "input \"x\": an object here has dtype, shape and data"),
             (r#"{"x": {"shape": ["secret"], "data": [1]}}"#, "input \"x\": its shape is not a list of lengths"),
             (r#"{"x": {"shape": [2], "data": [1]}}"#, "input \"x\": data is not the flat list of shape [2]"),
-            (r#"{"x": {"dtype": "int64", "shape": [1], "data": [1]}}"#, "input \"x\": dtype int32 is expected, int64 came"),
+            (
+                r#"{"x": {"dtype": "int64", "shape": [1], "data": [1]}}"#,
+                "input \"x\": dtype int32 is expected, int64 came",
+            ),
             (r#"{"x": {"data": {"data": [1]}}}"#, "input \"x\": an object stands where numbers are expected"),
             (r#"{"secret": [1]}"#, "a name is none of the model's inputs, which are \"x\""),
             (r#"{"x": [1], "x": [1]}"#, "input \"x\" is there twice"),
@@ -434,6 +443,7 @@ mod tests {
             ("a", given(Element::Int64, &[], Data::Int(vec![-5]))),
             ("e", given(Element::Int8, &[2, 0], Data::Int8(vec![]))),
         ];
+        let outputs: Vec<_> = outputs.iter().map(|(name, given)| (*name, given)).collect();
         let mut written = Vec::new();
         write(&outputs, &mut written).unwrap();
         let expected = r#"{"z":[[0.1,null],[3.0,null]],"b":[false,true],"a":-5,"e":[[],[]]}"#;

@@ -20,7 +20,9 @@ fn shape(bytes: usize, input: &Port) -> Result<Vec<usize>, String> {
     let open = |dimension: &&Dimension| matches!(dimension, Dimension::Open(_));
     let dimensions = match &input.shape {
         Some(dimensions) if dimensions.iter().filter(open).count() <= 1 => dimensions,
-        Some(_) | None => return Err(format!("{} does not tell the shape of bare bytes; send .npy or JSON", input.told())),
+        Some(_) | None => {
+            return Err(format!("{} does not tell the shape of bare bytes; send .npy or JSON", input.told()));
+        }
     };
     let fixed = dimensions.iter().try_fold(input.element.size(), |size, dimension| match dimension {
         Dimension::Fixed(length) => size.checked_mul(*length),

@@ -67,7 +67,8 @@ impl Port {
     /// Whether a tensor of this shape fits; the error says what was expected and what came.
     pub fn accept(&self, came: &[usize]) -> Result<(), String> {
         let Some(expected) = &self.shape else { return Ok(()) };
-        let fits = expected.len() == came.len() && expected.iter().zip(came).all(|(length, came)| length.accepts(*came));
+        let fits =
+            expected.len() == came.len() && expected.iter().zip(came).all(|(length, came)| length.accepts(*came));
         if fits { Ok(()) } else { Err(format!("{} is expected, shape {came:?} came", self.told())) }
     }
 
