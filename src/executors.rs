@@ -5,9 +5,13 @@ use std::sync::Arc;
 use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
+#[cfg(feature = "onnx")]
+use ekiben_actors::executor::onnx::{Onnx, OnnxError, OnnxOptions, OutputForm};
 use ekiben_actors::task::{EndpointName, Outcome, Output};
 
 use crate::config::{Endpoint, EndpointKind, Upstream};
+#[cfg(feature = "onnx")]
+use crate::config::{LocalModel, OutputFormat};
 use crate::demo;
 
 /// Why an endpoint cannot be run as its settings say.
@@ -22,6 +26,12 @@ pub struct ExecutorError {
 enum Reason {
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    #[cfg(not(feature = "onnx"))]
+    #[error("type = \"onnx\" is not to be had: this program was built without the feature onnx")]
+    NoOnnx,
 }
 
 /// What runs the tasks of an endpoint.
@@ -35,6 +45,10 @@ pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     Ok(match &endpoint.kind {
         EndpointKind::Http(upstream) => Arc::new(Http::new(http(upstream))?),
+        #[cfg(feature = "onnx")]
+        EndpointKind::Onnx(local) => Arc::new(Onnx::new(onnx(local, endpoint.concurrency))?),
+        #[cfg(not(feature = "onnx"))]
+        EndpointKind::Onnx(_) => return Err(Reason::NoOnnx),
         EndpointKind::Demo(which) => demo::executor(*which),
         EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
             Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
@@ -49,4 +63,13 @@ fn http(upstream: &Upstream) -> HttpOptions {
         keep_headers: upstream.keep_headers.clone(),
         connect_timeout: upstream.connect_timeout,
     }
+}
+
+#[cfg(feature = "onnx")]
+fn onnx(local: &LocalModel, concurrency: usize) -> OnnxOptions {
+    let output = match local.output {
+        OutputFormat::Json => OutputForm::Json,
+        OutputFormat::Npy => OutputForm::Npy,
+    };
+    OnnxOptions { model: local.model.clone(), threads: local.threads, output, runs_max: concurrency }
 }

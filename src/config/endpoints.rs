@@ -8,6 +8,7 @@ use super::tree::{Node, Table, Value};
 use super::{Demo, Endpoint, EndpointKind, RESERVED_NAMES, schema};
 
 mod http;
+mod onnx;
 
 /// The most attempts of one endpoint at a time.
 const CONCURRENCY_MAX: usize = 10_000;
@@ -55,6 +56,7 @@ struct Type {
 
 const TYPES: &[Type] = &[
     Type { name: "http", keys: http::KEYS, read: |section| EndpointKind::Http(http::upstream(section)) },
+    Type { name: "onnx", keys: onnx::KEYS, read: |section| EndpointKind::Onnx(onnx::local_model(section)) },
     Type { name: "demo", keys: &["demo"], read: |section| EndpointKind::Demo(section.choice("demo", DEMOS)) },
     Type { name: "noop", keys: &[], read: |_| EndpointKind::Noop },
 ];
