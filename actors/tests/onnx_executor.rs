@@ -230,9 +230,10 @@ fn a_model_that_cannot_be_run_is_refused_with_its_file_and_the_reason() {
     };
     let absent = load("absent.onnx", None);
     assert!(absent.contains("absent.onnx cannot be read: No such file"), "{absent}");
-    for bytes in [&b""[..], b"bento", b"<html><body>404</body></html>", &[0xff; 100]] {
+    let cut = std::fs::read(add().write(folder.path())).unwrap();
+    for bytes in [&b""[..], b"bento", &cut[..cut.len() / 2]] {
         let garbage = load("garbage.onnx", Some(bytes));
-        assert!(garbage.contains("garbage.onnx is not an ONNX model: "), "{garbage}");
+        assert!(garbage.ends_with("garbage.onnx is not an ONNX model: it is cut, or something else"), "{garbage}");
     }
     let ending = load("model.bin", Some(b"bento"));
     assert!(ending.ends_with("its name does not end in .onnx"), "{ending}");

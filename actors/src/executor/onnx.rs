@@ -11,7 +11,7 @@
 //! - `signature`, `element`: what the model takes and gives
 //! - `json`, `npy`, `raw`: how tensors are written
 //! - `schema`: what is told of the endpoint
-//! - `model`: loading and running; `run`: so many at a time
+//! - `envelope`, `model`: loading and running; `run`: so many at a time
 
 use std::fmt;
 use std::io::{self, Write};
@@ -26,6 +26,7 @@ use crate::executor::{Attempt, Description, Executor};
 use crate::task::{Failure, FailureCode, Outcome, Output};
 
 mod element;
+mod envelope;
 mod json;
 mod model;
 mod npy;

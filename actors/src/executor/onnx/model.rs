@@ -1,6 +1,7 @@
 //! The model itself: loaded from its file, and run.
 
 use std::fs::File;
+use std::io::{self, BufReader, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use rten_onnx::onnx::ModelProto;
 
 use super::OnnxError;
 use super::element::Given;
+use super::envelope;
 use super::signature::Signature;
 
 /// A model that is ready to run.
@@ -54,14 +56,25 @@ impl Model {
     }
 }
 
-/// Reads what the model takes and gives. The weights are read over, too, and forgotten.
+/// Reads what the model takes and gives. The weights are read, too, and forgotten.
 fn signature(path: &Path) -> Result<Signature, OnnxError> {
     let not_onnx = |reason: String| OnnxError::NotOnnx { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(|source| OnnxError::Read { path: path.to_owned(), source })?;
+    let unread = |source| OnnxError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unread)?;
+    // The runtime goes by the name, too.
     if path.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("onnx")) {
         return Err(not_onnx("its name does not end in .onnx".to_owned()));
     }
+    let file = whole(file).map_err(unread)?.ok_or_else(|| not_onnx("it is cut, or something else".to_owned()))?;
     let model = ModelProto::parse_file(file).map_err(|error| not_onnx(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| not_onnx("there is no graph in it".to_owned()))?;
     Signature::of(&graph).map_err(|reason| OnnxError::Unsupported { path: path.to_owned(), reason })
+}
+
+/// The file, at its beginning, if it is whole.
+fn whole(mut file: File) -> io::Result<Option<File>> {
+    let length = file.metadata()?.len();
+    let whole = envelope::is_whole(BufReader::new(&file), length)?;
+    file.rewind()?;
+    Ok(whole.then_some(file))
 }
