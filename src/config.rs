@@ -164,11 +164,17 @@ pub struct Upstream {
     pub url: String,
     /// `POST`, `PUT` or `PATCH`.
     pub method: String,
+    /// Headers that each request gets: names in lower case, and values with places to fill in.
+    pub headers: Vec<(String, String)>,
     /// Headers of the submission that are passed on, beside those always passed on; in lower case.
     pub forward_headers: Vec<String>,
     /// Headers of the answer that are kept, beside those always kept; in lower case.
     pub keep_headers: Vec<String>,
     pub connect_timeout: Duration,
+    /// Asked whether the upstream is back once it was away.
+    pub health: Option<String>,
+    /// Authorities to trust beside those the machine trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,9 @@ fn http(upstream: &Upstream) -> HttpOptions {
     HttpOptions {
         url: upstream.url.clone(),
         method: upstream.method.clone(),
+        headers: upstream.headers.clone(),
+        health: upstream.health.clone(),
+        ca_file: upstream.ca_file.clone(),
         keep_headers: upstream.keep_headers.clone(),
         connect_timeout: upstream.connect_timeout,
     }

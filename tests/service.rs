@@ -28,3 +28,5 @@ mod stopping;
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/yielding.rs"]
+mod yielding;

@@ -145,6 +145,9 @@ fn endpoint(name: &str) -> config::Endpoint {
 /// Makes an endpoint one that forwards these headers.
 pub fn forwarding(endpoint: &mut config::Endpoint, names: &[&str]) {
     endpoint.kind = EndpointKind::Http(Upstream {
+        headers: Vec::new(),
+        health: None,
+        ca_file: None,
         url: "http://127.0.0.1:9/".into(),
         method: "POST".into(),
         forward_headers: names.iter().map(|name| (*name).to_owned()).collect(),
