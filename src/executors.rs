@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ekiben_actors::executor::Executor;
+use ekiben_actors::executor::batch::{Batch, BatchOptions};
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
 use ekiben_actors::task::{EndpointName, Outcome, Output};
 
-use crate::config::{Endpoint, EndpointKind, Upstream};
+use crate::config::{self, Endpoint, EndpointKind, Upstream};
 use crate::demo;
 
 /// Why an endpoint cannot be run as its settings say.
@@ -29,7 +30,11 @@ enum Reason {
 /// # Errors
 /// What the settings name cannot be used.
 pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
-    made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })
+    let made = made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })?;
+    Ok(match &endpoint.batch {
+        Some(batch) => Arc::new(Batch::new(made, gathered(batch, endpoint.concurrency))),
+        None => made,
+    })
 }
 
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
@@ -40,6 +45,15 @@ fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
             Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
         })),
     })
+}
+
+fn gathered(batch: &config::Batch, concurrency: usize) -> BatchOptions {
+    BatchOptions {
+        max_size: batch.max_size,
+        max_wait: batch.max_wait,
+        batches: concurrency.div_ceil(batch.max_size),
+        form: batch.form,
+    }
 }
 
 fn http(upstream: &Upstream) -> HttpOptions {
