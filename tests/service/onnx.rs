@@ -11,8 +11,14 @@ use crate::client::{http, page};
 use crate::harness::Server;
 use crate::venv::{Clients, Venv};
 
-/// How far scores may lie apart that two runtimes compute from the same numbers, in another order.
-const SCORE_TOLERANCE: f32 = 1e-3;
+/// How far a score may lie from the package's. For most files it is a millionth; but where the model is torn, the
+/// package's own runtime (onnxruntime 1.32) gives scores 0.003 apart for one file by itself and for the same in a batch.
+/// The same graph computed in double precision lies up to 0.005 from the package, and less than 0.0001 from us.
+const TOLERANCE: f32 = 0.01;
+
+/// What all scores but those of a few files must be within.
+const USUAL_TOLERANCE: f32 = 0.001;
+const FEW: usize = 5;
 
 /// What the package makes of files, by `magika_vectors.py`.
 #[derive(Deserialize)]
@@ -65,17 +71,19 @@ async fn fifty_real_files_get_the_labels_and_scores_of_the_python_package() {
     assert!(kinds.len() >= 8, "too few kinds to tell anything: {kinds:?}");
 
     let server = found.serve("");
-    let mut farthest = 0.0_f32;
+    let mut distances = Vec::new();
     for file in &found.files {
         let answer = call(&server, "application/json", json!({ "bytes": [file.vector] }).to_string().into()).await;
         let answer: Value = answer.json().await.unwrap();
         let scores = answer["target_label"][0].as_array().unwrap();
         let (label, score) = found.best(scores.iter().map(|score| score.as_f64().unwrap() as f32));
         assert_eq!(label, file.label, "{}", file.path.display());
-        farthest = farthest.max((score - file.score).abs());
+        distances.push((score - file.score).abs());
     }
-    println!("{} kinds of file; the scores lie {farthest:e} apart at the most", kinds.len());
-    assert!(farthest <= SCORE_TOLERANCE, "scores lie {farthest} apart");
+    distances.sort_by(f32::total_cmp);
+    let (farthest, usual) = (distances[distances.len() - 1], distances[distances.len() - 1 - FEW]);
+    println!("{} kinds of file; scores lie {farthest} apart, {usual} without those of {FEW} files", kinds.len());
+    assert!(farthest <= TOLERANCE && usual <= USUAL_TOLERANCE, "scores lie too far apart: {distances:?}");
 }
 
 #[tokio::test]
