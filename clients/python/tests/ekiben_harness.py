@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 PATIENCE = 20.0
 """Seconds until a worker that says nothing fails the test."""
@@ -31,13 +32,14 @@ class Said(NamedTuple):
 
     @property
     def content_type(self) -> str:
-        return dict(self.header.get("headers", [])).get("content-type", "application/json")
+        headers: dict[str, str] = dict(self.header.get("headers", []))
+        return headers.get("content-type", "application/json")
 
 
 class Worker:
     """A worker process, and this end of its channel."""
 
-    def __init__(self, *command: str, cwd: Optional[str] = None) -> None:
+    def __init__(self, *command: str, cwd: str | None = None) -> None:
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
         self._stream = ours
@@ -51,14 +53,15 @@ class Worker:
         """A worker of a program given as text, once it said hello."""
         folder = tempfile.mkdtemp(prefix="ekiben-test-")
         path = Path(folder, "program.py")
-        path.write_text("import ekiben\n" + textwrap.dedent(source) + '\nif __name__ == "__main__":\n    ekiben.serve()\n')
+        path.write_text(
+            "import ekiben\n" + textwrap.dedent(source) + '\nif __name__ == "__main__":\n    ekiben.serve()\n'
+        )
         command = [str(path)] if not arguments else ["-m", "ekiben", "worker", str(path), *arguments]
         return cls(sys.executable, *command, cwd=folder).ready()
 
     def ready(self) -> Worker:
         """Waits for the hello."""
         said = self.hear()
-        assert said is not None, f"no hello; the log says: {self.log()}"
         assert said.type == "hello", said
         self.hello = said.header
         return self
@@ -67,15 +70,17 @@ class Worker:
         head = json.dumps(header).encode()
         self._stream.sendall(struct.pack("<II", len(head), len(body)) + head + body)
 
-    def hear(self) -> Optional[Said]:
-        """The next frame, or None at the end of the stream."""
-        lengths = self._read(8)
-        if lengths is None:
-            return None
-        header, body = struct.unpack("<II", lengths)
-        return Said(json.loads(self._read(header) or b""), self._read(body) or b"")
+    def hear(self) -> Said:
+        """The next frame."""
+        said = self._hear()
+        assert said is not None, f"the worker ended the stream; its log says: {self.log()}"
+        return said
 
-    def run(self, task: str, body: bytes = b"", content_type: Optional[str] = "application/json", **more: Any) -> int:
+    def hears_the_end(self) -> bool:
+        """Whether the stream ends here."""
+        return self._hear() is None
+
+    def run(self, task: str, body: bytes = b"", content_type: str | None = "application/json", **more: Any) -> int:
         """Starts an attempt; gives its id."""
         self._id += 1
         headers = [] if content_type is None else [["content-type", content_type]]
@@ -83,11 +88,11 @@ class Worker:
         self.say({**run, "timeout_ms": 60000, "headers": headers, **more}, body)
         return self._id
 
-    def ask(self, task: str, body: bytes = b"", content_type: Optional[str] = "application/json") -> Said:
+    def ask(self, task: str, body: bytes = b"", content_type: str | None = "application/json") -> Said:
         """Runs an attempt and gives how it ended; it may say nothing before."""
         attempt = self.run(task, body, content_type)
         said = self.hear()
-        assert said is not None and said.header["id"] == attempt, (said, self.log())
+        assert said.header["id"] == attempt, (said, self.log())
         return said
 
     def call(self, task: str, **arguments: Any) -> Any:
@@ -96,12 +101,39 @@ class Worker:
         assert said.type == "done", (said, self.log())
         return said.body.decode() if said.content_type.startswith("text/") else json.loads(said.body)
 
+    def round_trips(self, task: str, count: int) -> list[float]:
+        """How many seconds each of so many empty attempts took, from one system call to the other."""
+        frames = []
+        for attempt in range(self._id + 1, self._id + count + 1):
+            run = {"type": "run", "id": attempt, "task": task, "task_id": "0" * 32, "endpoint": task, "attempt": 1}
+            head = json.dumps({**run, "timeout_ms": 60000, "headers": [["content-type", "application/json"]]}).encode()
+            frames.append(struct.pack("<II", len(head), 2) + head + b"{}")
+        self._id += count
+        self._stream.settimeout(None)
+        took = [self._round_trip(frame) for frame in frames]
+        self._stream.settimeout(PATIENCE)
+        return took
+
+    def _round_trip(self, frame: bytes) -> float:
+        begun = time.perf_counter()
+        self._stream.send(frame)
+        reply = self._stream.recv(4096)
+        took = time.perf_counter() - begun
+        assert b'"done"' in reply, reply
+        return took
+
     def cancel(self, attempt: int) -> None:
         self.say({"type": "cancel", "id": attempt})
 
     def hang_up(self) -> None:
         """Ends our side of the stream."""
         self._stream.shutdown(socket.SHUT_WR)
+
+    def tell_to_exit(self) -> None:
+        self.say({"type": "exit"})
+
+    def terminate(self) -> None:
+        self.process.terminate()
 
     def exit_code(self) -> int:
         return self.process.wait(PATIENCE)
@@ -120,7 +152,14 @@ class Worker:
         self._stream.close()
         self._log.close()
 
-    def _read(self, length: int) -> Optional[bytes]:
+    def _hear(self) -> Said | None:
+        lengths = self._read(8)
+        if lengths is None:
+            return None
+        header, body = struct.unpack("<II", lengths)
+        return Said(json.loads(self._read(header) or b""), self._read(body) or b"")
+
+    def _read(self, length: int) -> bytes | None:
         data = bytearray()
         while len(data) < length:
             chunk = self._stream.recv(length - len(data))
@@ -130,11 +169,10 @@ class Worker:
         return bytes(data)
 
 
-def _start(command: list[str], theirs: socket.socket, log: Any, cwd: Optional[str]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], theirs: socket.socket, log: Any, cwd: str | None) -> subprocess.Popen[bytes]:
     """As Ekiben starts it: in a process group of its own, with the socket as descriptor 3."""
     environment = {**os.environ, "EKIBEN_PROTOCOL": "1", "PYTHONPATH": str(SOURCE)}
-    # A shell moves the descriptor to 3, whichever number it has here.
-    moved = ["sh", "-c", f'exec "$@" 3<&{theirs.fileno()} {_closing(theirs.fileno())}', "sh", *command]
+    moved = [sys.executable, "-ISc", _MOVE_AND_RUN, str(theirs.fileno()), *command]
     process = subprocess.Popen(
         moved,
         stdin=subprocess.DEVNULL,
@@ -149,8 +187,15 @@ def _start(command: list[str], theirs: socket.socket, log: Any, cwd: Optional[st
     return process
 
 
-def _closing(descriptor: int) -> str:
-    return "" if descriptor == 3 else f"{descriptor}<&-"
+_MOVE_AND_RUN = """
+import os, sys
+descriptor = int(sys.argv[1])
+os.dup2(descriptor, 3)
+if descriptor != 3:
+    os.close(descriptor)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Moves the socket to descriptor 3, whichever number it has here, and becomes the worker."""
 
 
 def multipart(*parts: tuple[str, Any]) -> tuple[bytes, str]:

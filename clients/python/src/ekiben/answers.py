@@ -17,7 +17,7 @@ import pathlib
 import sys
 import typing
 import uuid
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 from urllib.parse import quote
 
 from .channel import BODY_MAX, Bytes
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
     body: Bytes
     content_type: str
-    disposition: Optional[str] = None
+    disposition: str | None = None
 
 
 class TooLarge(Exception):
@@ -55,7 +55,7 @@ class Output:
         self._kind = _kind_of_result(annotation)
         self.schema: Schema = settle(self._kind.schema)
         mark = marker(unwrap(annotation)[1], "ContentType")
-        self._media_type: Optional[str] = None if mark is None else mark.content_type
+        self._media_type: str | None = None if mark is None else mark.content_type
         if self._media_type is not None:
             self.schema["media_type"] = self._media_type
 
@@ -79,7 +79,7 @@ class Output:
             return Answer(_raw(value), self._media_type or BINARY)
         if self._kind.model and hasattr(value, "model_dump_json"):
             return Answer(value.model_dump_json().encode(), self._media_type or JSON)
-        return Answer(json.dumps(value, default=plain).encode(), self._media_type or JSON)
+        return Answer(_JSON.encode(value).encode(), self._media_type or JSON)
 
     def _file(self, path: pathlib.Path) -> Answer:
         content_type = mimetypes.guess_type(path.name)[0] or self._media_type or self._kind.media_type or BINARY
@@ -110,7 +110,8 @@ def plain_text(value: Any) -> Any:
     """A text or bytes result: what has a text of its own, such as a date, as that text."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return value
-    text = value if isinstance(value, str) and not isinstance(value, enum.Enum) else plain(value)
+    plainly = isinstance(value, enum.Enum) or not isinstance(value, (str, int, float, list, dict, type(None)))
+    text = plain(value) if plainly else value
     if isinstance(text, str):
         return text
     raise TypeError(f"returned {type(value).__name__}, expected a string")
@@ -163,10 +164,13 @@ def _moment(value: Any) -> str:
 
 def _array(value: Any) -> Any:
     """Nested lists; null for what is no number, which JSON has no word for."""
-    if value.dtype.kind != "f" or not (value != value).any():
+    if value.dtype.kind != "f":
         return value.tolist()
+    import numpy
+
+    finite = numpy.isfinite(value)
     array = value.astype(object)
-    array[value != value] = None
+    array[~finite] = None
     return array.tolist()
 
 
@@ -185,3 +189,5 @@ _PLAIN: list[tuple[Callable[[Any], bool], Callable[[Any], Any]]] = [
     (lambda value: isinstance(value, collections.abc.Mapping), dict),
     (lambda value: isinstance(value, (collections.abc.Set, collections.abc.Sequence)), list),
 ]
+
+_JSON = json.JSONEncoder(default=plain)

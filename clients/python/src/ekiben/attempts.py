@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
     from .channel import Bytes, Channel
@@ -37,7 +37,7 @@ class Canceled(BaseException):
 class Attempt:
     """What `ekiben.current()` gives: which run of which task this is."""
 
-    def __init__(self, header: Mapping[str, Any], body: Optional[Bytes], task: Task, channel: Channel) -> None:
+    def __init__(self, header: Mapping[str, Any], body: Bytes | None, task: Task, channel: Channel) -> None:
         self.id: int = header["id"]
         self.task = task
         self.body = body
@@ -49,7 +49,7 @@ class Attempt:
         self._told = False
         self._header = header
         self._channel = channel
-        self._folder: Optional[tempfile.TemporaryDirectory[str]] = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def task_id(self) -> str:
@@ -72,7 +72,7 @@ class Attempt:
         return {name.lower(): value for name, value in self._header.get("headers", ())}
 
     @property
-    def timeout(self) -> Optional[float]:
+    def timeout(self) -> float | None:
         """How many seconds the attempt was given when it started, if it was told."""
         milliseconds = self._header.get("timeout_ms")
         return None if milliseconds is None else milliseconds / 1000
@@ -175,10 +175,10 @@ def _nothing() -> None:
     pass
 
 
-def _set_exception(thread: int, exception: Optional[type[BaseException]]) -> None:
+def _set_exception(thread: int, exception: type[BaseException] | None) -> None:
     value = None if exception is None else ctypes.py_object(exception)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), value)
 
 
-here: contextvars.ContextVar[Optional[Attempt]] = contextvars.ContextVar("ekiben_attempt", default=None)
+here: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar("ekiben_attempt", default=None)
 """The attempt of this thread or coroutine."""

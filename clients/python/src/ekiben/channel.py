@@ -9,7 +9,7 @@ import json
 import socket
 import struct
 import threading
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 Bytes = Union[bytes, bytearray, memoryview]
 """What a body may be."""
@@ -27,7 +27,7 @@ class Frame:
 
     __slots__ = ("body", "header")
 
-    def __init__(self, header: dict[str, Any], body: Optional[Bytes]) -> None:
+    def __init__(self, header: dict[str, Any], body: Bytes | None) -> None:
         self.header = header
         self.body = body
 
@@ -43,7 +43,7 @@ class Channel:
         self._end = 0
         self._decode = json.JSONDecoder().decode
 
-    def receive(self) -> Optional[Frame]:
+    def receive(self) -> Frame | None:
         """The next frame, or None when there will be no more."""
         try:
             header_length, body_length = _LENGTHS.unpack(self._read(_LENGTHS.size))
@@ -84,7 +84,7 @@ class Channel:
         self._start = end
         return self._view[start:end].tobytes()
 
-    def _read_body(self, length: int) -> Optional[Bytes]:
+    def _read_body(self, length: int) -> Bytes | None:
         try:
             return self._read(length)
         except MemoryError:

@@ -38,5 +38,12 @@ def mismatch(expected: str, value: object) -> Mismatch:
 def _name(value: object) -> str:
     if value is None:
         return "null"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
     return names.get(type(value), "a file" if type(value).__name__ == "Upload" else f"a {type(value).__name__}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Union
 from urllib.parse import parse_qsl, unquote
 
 from .channel import Bytes
@@ -19,8 +19,8 @@ class Upload:
     """A file of a form, or a whole body that stands for a file."""
 
     data: Bytes
-    filename: Optional[str] = None
-    content_type: Optional[str] = None
+    filename: str | None = None
+    content_type: str | None = None
 
 
 Field = Union[str, Upload]
@@ -101,7 +101,7 @@ def _headers(text: str) -> dict[str, str]:
     return headers
 
 
-def _filename(disposition: dict[str, str]) -> Optional[str]:
+def _filename(disposition: dict[str, str]) -> str | None:
     extended = disposition.get("filename*")
     if extended is not None and extended.lower().startswith("utf-8''"):
         return unquote(extended[7:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Callable, Optional
+from typing import Annotated, Any, Callable
 
 from .answers import plain
 from .channel import Bytes
@@ -30,7 +30,7 @@ class Intake:
             raise TypeError("a root input, or a positional-only parameter, must be the only parameter")
         self._name = function.__name__
         self._parameters = {parameter.name: parameter for parameter in parameters}
-        self._root: Optional[_Parameter] = parameters[0] if positional or root_input else None
+        self._root: _Parameter | None = parameters[0] if positional or root_input else None
         self.schema = self._object_schema() if self._root is None else self._root_schema(self._root)
 
     def read(self, headers: Mapping[str, str], body: Bytes) -> Arguments:
@@ -98,7 +98,7 @@ class _Parameter:
         self.gathers_keywords = parameter.kind is parameter.VAR_KEYWORD
         annotation = hints.get(parameter.name, Any)
         self.default = parameter.default
-        self._default_factory: Optional[Callable[[], Any]] = None
+        self._default_factory: Callable[[], Any] | None = None
         self._field_default = False
         self.name = parameter.name
         if _is_pydantic_field(self.default):
@@ -178,7 +178,7 @@ class _Parameter:
         """A default that is pydantic's Field says more about the type, and may hold the default proper."""
         from pydantic_core import PydanticUndefined
 
-        field = self.default
+        field: Any = self.default
         self._default_factory = field.default_factory
         self.default = _MISSING if field.default is PydanticUndefined else field.default
         self._field_default = self.default is not _MISSING

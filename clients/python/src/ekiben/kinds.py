@@ -12,7 +12,7 @@ import enum
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 from .errors import Mismatch, mismatch
 
@@ -51,7 +51,7 @@ class Kind:
     """How it travels when it is alone: json, text, bytes or file."""
     many: bool = False
     """Whether it is a list of files."""
-    media_type: Optional[str] = None
+    media_type: str | None = None
     model: bool = False
     """Whether results are pydantic models, which write their own JSON."""
 
@@ -174,7 +174,7 @@ _SCALARS: dict[Any, Callable[[], Kind]] = {
 # Containers.
 
 
-def _container(base: Any) -> Optional[Kind]:
+def _container(base: Any) -> Kind | None:
     origin = typing.get_origin(base) or base
     arguments = typing.get_args(base)
     if origin in (Union, getattr(types, "UnionType", Union)):
@@ -248,7 +248,7 @@ def _tuple(items: list[Kind]) -> Kind:
     return Kind({"type": "array", "prefixItems": prefix, "items": {}, "minItems": count, "maxItems": count}, decode)
 
 
-def _mapping(keys: Optional[Kind] = None, values: Optional[Kind] = None) -> Kind:
+def _mapping(keys: Kind | None = None, values: Kind | None = None) -> Kind:
     def decode(value: Any) -> dict[Any, Any]:
         if not isinstance(value, dict):
             raise mismatch("an object", value)
@@ -306,7 +306,7 @@ def _literal(values: tuple[Any, ...]) -> Kind:
     return Kind(*_choice(plain, list(values)), carrier=_choice_carrier(plain))
 
 
-def _enumeration(base: Any) -> Optional[Kind]:
+def _enumeration(base: Any) -> Kind | None:
     if not (isinstance(base, type) and issubclass(base, enum.Enum)):
         return None
     plain = [member.value for member in base]

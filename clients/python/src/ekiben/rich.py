@@ -13,7 +13,7 @@ import pathlib
 import tempfile
 import typing
 import uuid
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from .attempts import current
 from .errors import Mismatch, mismatch
@@ -22,7 +22,7 @@ from .kinds import Decode, Kind, Schema, any_kind, kind_of, marker, unwrap
 from .schema import inline, titled
 
 
-def rich_kind(base: Any, metadata: tuple[Any, ...]) -> Optional[Kind]:
+def rich_kind(base: Any, metadata: tuple[Any, ...]) -> Kind | None:
     """The kind of a class, or None for one that is not known here."""
     origin = typing.get_origin(base) or base
     if not isinstance(origin, type):
@@ -147,7 +147,7 @@ def _array(base: Any, metadata: tuple[Any, ...]) -> Kind:
     return Kind(schema, decode)
 
 
-def _dtype(base: Any, metadata: tuple[Any, ...]) -> Optional[str]:
+def _dtype(base: Any, metadata: tuple[Any, ...]) -> str | None:
     import numpy
 
     arguments = typing.get_args(base)
@@ -229,7 +229,7 @@ class _building:
         self.kind = kind
         self.known = self.now.get(origin)
 
-    def __enter__(self) -> Optional[Kind]:
+    def __enter__(self) -> Kind | None:
         if self.known is None:
             self.now[self.origin] = self.kind
             return None

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from types import FrameType
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Protocol
 
 from .answers import TooLarge, collect
 from .attempts import TEXT_MAX, Attempt, Canceled, here
@@ -44,8 +44,8 @@ class MainRunner:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._queue: queue.SimpleQueue[Optional[Attempt]] = queue.SimpleQueue()
-        self._running: Optional[Attempt] = None
+        self._queue: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._running: Attempt | None = None
 
     def prepare(self, setups: list[Callable[[], Any]]) -> None:
         for setup in setups:
@@ -66,7 +66,7 @@ class MainRunner:
     def finish(self) -> None:
         self._queue.put(None)
 
-    def _interrupt(self, _signal: int, _frame: Optional[FrameType]) -> None:
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         """The signal only says: look. A late one finds nothing that is armed and canceled."""
         attempt = self._running
         if attempt is not None and attempt.armed and attempt.canceled and not attempt.interrupted:
@@ -79,7 +79,7 @@ class PoolRunner:
 
     def __init__(self, send: Send, threads: int) -> None:
         self._send = send
-        self._queue: queue.SimpleQueue[Optional[Attempt]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
 
     def prepare(self, setups: list[Callable[[], Any]]) -> None:
@@ -202,7 +202,7 @@ async def _work(attempt: Attempt) -> Reply:
     return _done(attempt, value)
 
 
-def failed(attempt_id: int, code: str, message: str, status: Optional[int] = None) -> Reply:
+def failed(attempt_id: int, code: str, message: str, status: int | None = None) -> Reply:
     """The reply of an attempt that failed."""
     header: dict[str, Any] = {"type": "failed", "id": attempt_id, "code": code, "message": message[:TEXT_MAX]}
     if status is not None:

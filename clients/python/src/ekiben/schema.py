@@ -7,7 +7,7 @@ alternative stands for all, as in BentoML's own schemas.
 from __future__ import annotations
 
 import copy
-from typing import Any, Optional
+from typing import Any
 
 Schema = dict[str, Any]
 
@@ -31,7 +31,7 @@ def _inline(value: Any, definitions: Schema, inside: tuple[str, ...]) -> Any:
         return [_inline(element, definitions, inside) for element in value]
     if not isinstance(value, dict):
         return value
-    reference: Optional[str] = value.get("$ref")
+    reference: str | None = value.get("$ref")
     rest = {key: _inline(element, definitions, inside) for key, element in value.items() if key != "$ref"}
     if not isinstance(reference, str):
         return rest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from typing import Any, Callable, Optional, TypeVar, Union, overload
+from typing import Any, Callable, TypeVar, overload
 
 from .answers import Output
 from .intake import Intake
@@ -18,8 +18,8 @@ class Task:
     def __init__(
         self,
         function: Callable[..., Any],
-        name: Optional[str] = None,
-        description: Optional[str] = None,
+        name: str | None = None,
+        description: str | None = None,
         root_input: bool = False,
     ) -> None:
         document = inspect.getdoc(function)
@@ -61,17 +61,17 @@ def task(function: Function) -> Function: ...
 
 @overload
 def task(
-    *, name: Optional[str] = None, description: Optional[str] = None, root_input: bool = False
+    *, name: str | None = None, description: str | None = None, root_input: bool = False
 ) -> Callable[[Function], Function]: ...
 
 
 def task(
-    function: Optional[Function] = None,
+    function: Function | None = None,
     *,
-    name: Optional[str] = None,
-    description: Optional[str] = None,
+    name: str | None = None,
+    description: str | None = None,
     root_input: bool = False,
-) -> Union[Function, Callable[[Function], Function]]:
+) -> Function | Callable[[Function], Function]:
     """Declares a task: `@ekiben.task`, or `@ekiben.task(name=..., description=...)`.
 
     The function stays as it is and may be called as before. Its annotations say what it takes and gives. With

@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from types import FrameType
-from typing import NoReturn, Optional, TextIO
+from typing import NoReturn, TextIO
 
 from .attempts import Attempt
 from .channel import Channel
@@ -139,7 +139,7 @@ class Worker:
             self._channel.send(*failed(attempt.id, "failed", str(error)))
         attempt.close()
 
-    def _terminate(self, _signal: int, _frame: Optional[FrameType]) -> None:
+    def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
         self._runner.finish()
 
 
@@ -158,13 +158,13 @@ def _refuse(reason: str) -> NoReturn:
     sys.exit(2)
 
 
-def _by_line(stream: Optional[TextIO]) -> None:
+def _by_line(stream: TextIO | None) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
 
 
-def _flush(stream: Optional[TextIO]) -> None:
+def _flush(stream: TextIO | None) -> None:
     try:
         if stream is not None:
             stream.flush()
