@@ -35,7 +35,7 @@ def rich_kind(base: Any, metadata: tuple[Any, ...]) -> Kind | None:
         return _array(base, metadata)
     if origin in _TIMES:
         return _moment(origin)
-    if typing.is_typeddict(origin) if hasattr(typing, "is_typeddict") else hasattr(origin, "__total__"):
+    if issubclass(origin, dict) and hasattr(origin, "__required_keys__"):
         return _typed_dict(origin)
     if dataclasses.is_dataclass(origin):
         return _dataclass(origin)
@@ -215,7 +215,7 @@ def _typed_dict(origin: Any) -> Kind:
             return known
         hints = typing.get_type_hints(origin, include_extras=True)
         members = {name: kind_of(_without_qualifier(hint)) for name, hint in hints.items()}
-        required = [name for name in members if name in origin.__required_keys__]
+        required = [name for name, hint in hints.items() if _is_required(origin, name, hint)]
         return _finish(kind, _object_schema(origin, members), required, members, lambda values: values)
 
 
@@ -245,11 +245,19 @@ def _not_yet(value: Any) -> Any:
     raise AssertionError("a kind was used while it was being made")
 
 
+def _is_required(origin: Any, name: str, hint: Any) -> bool:
+    """Whether a key must be there. The class itself does not know where its annotations were strings."""
+    qualifier = _qualifier(hint)
+    return name in origin.__required_keys__ if qualifier == "" else qualifier == "Required"
+
+
 def _without_qualifier(hint: Any) -> Any:
-    """The type in a Required, NotRequired or ReadOnly."""
-    origin = typing.get_origin(hint)
-    qualifier = str(origin).rsplit(".", 1)[-1] in ("Required", "NotRequired", "ReadOnly")
-    return _without_qualifier(typing.get_args(hint)[0]) if qualifier else hint
+    return typing.get_args(hint)[0] if _qualifier(hint) else hint
+
+
+def _qualifier(hint: Any) -> str:
+    name = str(typing.get_origin(hint)).rsplit(".", 1)[-1]
+    return name if name in ("Required", "NotRequired") else ""
 
 
 def _object_schema(origin: Any, members: dict[str, Kind]) -> Schema:

@@ -251,7 +251,10 @@ def _print_traceback(error: BaseException) -> None:
     """To standard error, from the task's own code on: our frames above it tell nothing."""
     trace = error.__traceback__
     inner = trace.tb_next if trace is not None and trace.tb_next is not None else trace
-    traceback.print_exception(type(error), error, inner, file=sys.stderr)
+    try:
+        traceback.print_exception(type(error), error, inner, file=sys.stderr)
+    except (MemoryError, OSError, ValueError):
+        pass  # No memory left to say it with, or standard error was closed. The reply says what matters.
 
 
 def _cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Reply]) -> None:
