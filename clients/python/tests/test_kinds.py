@@ -113,8 +113,8 @@ def defaulted(number: int = 4, /) -> int:
     return number
 
 @ekiben.task
-def gathered(a: int, *args: int, **kwargs: str) -> str:
-    return repr((a, args, kwargs))
+def gathered(a: int, b: int = 9, *args: int, **kwargs: str) -> str:
+    return repr((a, b, args, kwargs))
 
 def result(value, annotation):
     def give():
@@ -174,8 +174,8 @@ def form(worker: Worker, task: str, *parts: tuple[str, Any]) -> Said:
             "(Point(x=1, y=1.5), {'start': Point(x=1, y=1.5), 'end': Point(x=2, y=3.0)}, "
             "datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc))",
         ),
-        ("gathered", {"a": 1, "args": [2, 3], "kwargs": {"k": "v"}}, (1, (2, 3), {"k": "v"})),
-        ("gathered", {"a": 1}, (1, (), {})),
+        ("gathered", {"a": 1, "args": [2, 3], "kwargs": {"k": "v"}}, (1, 9, (2, 3), {"k": "v"})),
+        ("gathered", {"a": 1}, (1, 9, (), {})),
         ("shaped", {"array": [1, 2, 3, 4]}, "float32 (2, 2)"),
         ("model", {"box": {"width": 2}}, {"width": 2, "label": "é"}),
         ("limited", {}, 3),

@@ -99,7 +99,6 @@ class _Parameter:
         annotation = hints.get(parameter.name, Any)
         self.default = parameter.default
         self._default_factory: Callable[[], Any] | None = None
-        self._field_default = False
         self.name = parameter.name
         if _is_pydantic_field(self.default):
             annotation = self._take_pydantic_field(annotation)
@@ -126,25 +125,21 @@ class _Parameter:
         return schema
 
     def take(self, values: dict[str, Any]) -> Any:
-        """The argument among the values. Where it was left out, and Python has a default, the call leaves it out."""
+        """The argument among the values, or its default."""
         if self.name in values:
             return self._decode(values[self.name])
-        if self._default_factory is not None:
-            return self._default_factory()
-        if self._field_default:
-            return self.default
-        if self.has_default or self.gathers_positional or self.gathers_keywords:
+        if self.has_default:
+            return self._make_default()
+        if self.gathers_positional or self.gathers_keywords:
             return _MISSING
         raise BadInput(f'argument "{self.name}" is missing')
 
     def as_root(self, content_type: str, body: Bytes) -> Arguments:
         """The whole body as this one argument."""
         value = self._root_value(content_type, body)
-        if value is _MISSING:
-            if not self.has_default:
-                raise BadInput(f'argument "{self.name}" is missing: the body is empty')
-            return (), {}
-        decoded = self._decode(value)
+        if value is _MISSING and not self.has_default:
+            raise BadInput(f'argument "{self.name}" is missing: the body is empty')
+        decoded = self._make_default() if value is _MISSING else self._decode(value)
         return ((decoded,), {}) if self.positional_only else ((), {self.name: decoded})
 
     def from_fields(self, fields: list[Field]) -> Any:
@@ -168,6 +163,9 @@ class _Parameter:
             return _text(body) if self.kind.carrier == "text" else Upload(body)
         return parse_json(body) if len(body) else _MISSING
 
+    def _make_default(self) -> Any:
+        return self.default if self._default_factory is None else self._default_factory()
+
     def _decode(self, value: Any) -> Any:
         try:
             return self.kind.decode(value)
@@ -181,7 +179,6 @@ class _Parameter:
         field: Any = self.default
         self._default_factory = field.default_factory
         self.default = _MISSING if field.default is PydanticUndefined else field.default
-        self._field_default = self.default is not _MISSING
         base, metadata = unwrap(annotation)
         return Annotated[(base, *metadata, field)]
 
