@@ -2,6 +2,8 @@
 //!
 //! Nothing is decided here but that; serving is in [`crate::serve`], settings are in [`crate::config`].
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -63,6 +65,17 @@ enum Command {
     Check(Flags),
     /// Print the settings in effect as TOML, each with the place it came from; secrets are masked
     Config(Flags),
+    /// Be a worker that serves a Python function: for the `command` of an endpoint of type "process"
+    ///
+    /// Runs `python3 -m ekiben worker TARGET`, so the Python must have the package `ekiben`.
+    Worker {
+        /// The Python to run
+        #[arg(long, env = "EKIBEN_PYTHON", default_value = "python3")]
+        python: PathBuf,
+        /// module, module:function, path/to/file.py or path/to/file.py:function, then what else the package takes
+        #[arg(value_name = "TARGET", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        target: Vec<OsString>,
+    },
     /// Write a small noisy recording, made on the spot, for trying the demo endpoint `denoise`
     SampleWav {
         /// The WAV file to write
@@ -92,6 +105,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(flags)) => (flags, serve),
         Some(Command::Check(flags)) => (flags, |loaded| print(&check::report(&loaded.config))),
         Some(Command::Config(flags)) => (flags, |loaded| print(&loaded.to_toml())),
+        Some(Command::Worker { python, target }) => return worker(&python, &target),
         Some(Command::SampleWav { file }) => return sample_wav(&file),
     };
     match Config::load(&sources(flags)) {
@@ -101,6 +115,13 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Becomes the Python process; comes back only when that cannot be started.
+fn worker(python: &Path, target: &[OsString]) -> ExitCode {
+    let error = std::process::Command::new(python).args(["-m", "ekiben", "worker"]).args(target).exec();
+    eprintln!("ekiben: {} cannot be started: {error}; name another one with --python", python.display());
+    ExitCode::FAILURE
 }
 
 fn sample_wav(file: &Path) -> ExitCode {

@@ -1,4 +1,4 @@
-"""The command `ekiben worker module:function`, also as `python -m ekiben worker ...`."""
+"""The command `python3 -m ekiben worker module:function`, which is what `ekiben worker ...` runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _parse() -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="command")
     serve = commands.add_parser("worker", help="serve tasks; started by Ekiben, as the command of an endpoint")
     serve.add_argument("target", help="module, module:function, path/to/file.py or path/to/file.py:function")
-    serve.add_argument("--threads", type=int, default=1, metavar="N", help="how many attempts run at a time")
+    serve.add_argument("--threads", type=int, metavar="N", help="how many attempts run at a time; by default as the endpoint says")
     return parser.parse_args()
 
 

@@ -34,18 +34,20 @@ serves_elsewhere = False
 """Set while `ekiben worker` imports a program: a `serve()` in there then leaves the serving to it."""
 
 
-def serve(*, threads: int = 1) -> None:
+def serve(*, threads: int | None = None) -> None:
     """Serves all tasks of the program until Ekiben says that there will be no more. Then the program goes on.
 
-    `threads` is how many attempts run at a time. Ends the program with exit code 2 where it was not started by
+    `threads` is how many attempts run at a time; by default what the endpoint's settings say. Ends the program with exit code 2 where it was not started by
     Ekiben. Best called under `if __name__ == "__main__":`, so that the program can be imported as well.
     """
     if not serves_elsewhere:
         serve_tasks(registered, threads)
 
 
-def serve_tasks(tasks: list[Task], threads: int) -> None:
+def serve_tasks(tasks: list[Task], threads: int | None) -> None:
     """Serves these tasks."""
+    if threads is None:
+        threads = int(os.environ.get("EKIBEN_THREADS", "1"))
     if os.environ.get("EKIBEN_PROTOCOL") != str(PROTOCOL):
         _explain(tasks)
     if not tasks:
