@@ -50,6 +50,12 @@ def test_a_no_op_is_quick() -> None:
         assert median < 1000
 
 
+def test_a_task_that_the_worker_has_not_fails_and_the_worker_goes_on() -> None:
+    with Worker.of(NOOP) as worker:
+        assert worker.ask("other").header["message"] == "this worker has no task other"
+        assert worker.call("noop") is None
+
+
 def test_setups_run_once_and_before_the_hello() -> None:
     source = """
     loaded = []
@@ -111,6 +117,34 @@ def test_progress_log_and_current_are_of_the_attempt() -> None:
             "timeout": 60.0,
             "canceled": False,
         }
+
+
+def test_a_thread_of_the_task_may_speak_until_the_task_has_ended() -> None:
+    source = """
+    import contextvars, threading, time
+
+    def chatter() -> None:
+        while True:
+            ekiben.log("still here")
+            time.sleep(0.0001)
+
+    @ekiben.task
+    def work() -> None:
+        threading.Thread(target=contextvars.copy_context().run, args=[chatter], daemon=True).start()
+        time.sleep(0.05)
+
+    @ekiben.task
+    def rest() -> None:
+        time.sleep(0.05)
+    """
+    with Worker.of(source) as worker:
+        attempt = worker.run("work")
+        heard = [worker.hear()]
+        while heard[-1].type == "log":
+            heard.append(worker.hear())
+        assert len(heard) > 2 and heard[-1].type == "done"
+        assert {said.header["id"] for said in heard} == {attempt}
+        assert worker.call("rest") is None
 
 
 def test_what_is_printed_never_reaches_the_channel() -> None:

@@ -44,6 +44,7 @@ class Attempt:
         self.canceled = False
         self.interrupted = False
         self.armed = False
+        self.ended = False
         self.interrupt: Callable[[], None] = _nothing
         self._thread = 0
         self._told = False
@@ -127,14 +128,16 @@ class Attempt:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def say(self, header: str) -> None:
-        """Sends a frame from within the task. No interrupt can cut it: it comes before or after."""
-        was_armed = self.armed
-        if not was_armed:
-            self._channel.send(header)
-            return
-        self.disarm()
-        self._channel.send(header)
-        self.arm()
+        """Sends a frame from within the task; nothing once it has ended, as a thread of the task's own may not know.
+
+        No interrupt can cut it: it comes before or after.
+        """
+        here_armed = self.armed and self._thread == threading.get_ident()
+        if here_armed:
+            self.disarm()
+        self._channel.send(header, unless=lambda: self.ended)
+        if here_armed:
+            self.arm()
 
 
 def current() -> Attempt:

@@ -9,7 +9,7 @@ import json
 import socket
 import struct
 import threading
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 Bytes = Union[bytes, bytearray, memoryview]
 """What a body may be."""
@@ -52,14 +52,19 @@ class Channel:
         except (EOFError, ConnectionError):
             return None
 
-    def send(self, header: str, body: Bytes = b"") -> None:
-        """Writes one whole frame; nothing else gets between its bytes. To an Ekiben that has gone it writes nothing."""
+    def send(self, header: str, body: Bytes = b"", unless: Callable[[], bool] | None = None) -> None:
+        """Writes one whole frame; nothing else gets between its bytes. To an Ekiben that has gone it writes nothing.
+
+        `unless` is asked when it is this frame's turn.
+        """
         head = header.encode()
         if len(head) > HEADER_MAX:
             raise ValueError(f"a header of {len(head)} bytes is over the protocol's limit of {HEADER_MAX}")
         lengths = _LENGTHS.pack(len(head), len(body))
         parts: list[Bytes] = [lengths + head, body] if body else [lengths + head]
         with self._sending:
+            if unless is not None and unless():
+                return
             try:
                 self._send_all(parts)
             except ConnectionError:

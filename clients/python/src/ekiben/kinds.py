@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Callable, Union
 
 from .errors import Mismatch, mismatch
+from .schema import Schema
 
-Schema = dict[str, Any]
 Decode = Callable[[Any], Any]
 
 

@@ -18,8 +18,8 @@ from typing import Any, Callable
 from .attempts import current
 from .errors import Mismatch, mismatch
 from .forms import Upload
-from .kinds import Decode, Kind, Schema, any_kind, kind_of, marker, unwrap
-from .schema import inline, titled
+from .kinds import Decode, Kind, any_kind, kind_of, marker, unwrap
+from .schema import Schema, inline, titled
 
 
 def rich_kind(base: Any, metadata: tuple[Any, ...]) -> Kind | None:

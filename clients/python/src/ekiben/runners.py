@@ -91,10 +91,14 @@ class PoolRunner:
         for thread in self._threads:
             thread.start()
 
-    def run(self) -> None:
-        self.start()
+    def join(self) -> None:
+        """Waits until the threads have done what was submitted before `finish`."""
         for thread in self._threads:
             thread.join()
+
+    def run(self) -> None:
+        self.start()
+        self.join()
 
     def submit(self, attempt: Attempt) -> None:
         attempt.interrupt = attempt.raise_in_thread
@@ -127,8 +131,7 @@ class LoopRunner:
         self._pool.start()
         self._loop.run_until_complete(self._until_finished())
         self._pool.finish()
-        for thread in self._pool._threads:
-            thread.join()
+        self._pool.join()
 
     def submit(self, attempt: Attempt) -> None:
         if attempt.task.is_async:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from .attempts import Attempt
-from .channel import Channel
+from .channel import Channel, Frame
 from .runners import LoopRunner, MainRunner, PoolRunner, Reply, Runner, failed
 from .tasks import Task, registered, setups
 
@@ -110,7 +110,7 @@ class Worker:
                 header = frame.header
                 said = header.get("type")
                 if said == "run":
-                    self._start(Attempt(header, frame.body, self._tasks[header["task"]], self._channel))
+                    self._start(frame)
                 elif said == "cancel":
                     self._cancel(header["id"])
                 elif said == "exit":
@@ -121,7 +121,13 @@ class Worker:
             os._exit(70)
         self._runner.finish()
 
-    def _start(self, attempt: Attempt) -> None:
+    def _start(self, frame: Frame) -> None:
+        header = frame.header
+        task = self._tasks.get(header["task"])
+        if task is None:
+            self._channel.send(*failed(header["id"], "failed", f"this worker has no task {header['task']}"))
+            return
+        attempt = Attempt(header, frame.body, task, self._channel)
         self._live[attempt.id] = attempt
         self._runner.submit(attempt)
 
@@ -132,6 +138,7 @@ class Worker:
 
     def _send(self, attempt: Attempt, reply: Reply) -> None:
         """Sends how an attempt ended, after all that it printed."""
+        attempt.ended = True
         self._live.pop(attempt.id, None)
         _flush(sys.stdout)
         header, body = reply
