@@ -22,6 +22,7 @@ mod units;
 
 use section::Setting;
 
+pub use endpoints::endpoint_name;
 pub use layers::Sources;
 pub use problem::{Problem, Problems};
 pub use show::without_secrets;
@@ -35,9 +36,11 @@ pub struct Config {
     pub results: Results,
     pub limits: Limits,
     pub log: Log,
-    /// At least one: the demo's, where none was configured.
+    /// Those of the demo, where neither an endpoint nor a service was configured.
     pub endpoints: Vec<Endpoint>,
-    /// No endpoint was configured, so `endpoints` holds those of the demo.
+    /// BentoML services, whose routes become endpoints besides.
+    pub services: Vec<Service>,
+    /// Nothing was configured, so `endpoints` holds those of the demo.
     pub demo: bool,
 }
 
@@ -169,6 +172,57 @@ pub struct Upstream {
     /// Headers of the answer that are kept, beside those always kept; in lower case.
     pub keep_headers: Vec<String>,
     pub connect_timeout: Duration,
+}
+
+/// A BentoML service: each of its routes becomes an endpoint, by the rules that stand here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// What it is called in the log; its endpoints have names of their own.
+    pub name: EndpointName,
+    /// An absolute `http` or `https` URL with a host, without a query and without a slash at its end.
+    pub url: String,
+    /// The routes that are served, by the names they have there; empty for all.
+    pub routes: Vec<String>,
+    /// What the names of its endpoints begin with, before those of the routes.
+    pub prefix: String,
+    /// How often it is asked for its routes while it answers.
+    pub refresh: Duration,
+    /// As those of an [`Upstream`].
+    pub forward_headers: Vec<String>,
+    pub keep_headers: Vec<String>,
+    pub connect_timeout: Duration,
+    pub concurrency: usize,
+    pub timeout: Duration,
+    pub retention: Duration,
+    pub queue: usize,
+}
+
+impl Service {
+    /// The endpoint of one route, which stands at `path` in the service. It describes itself.
+    pub fn endpoint(&self, name: EndpointName, path: &str) -> Endpoint {
+        Endpoint {
+            name,
+            kind: EndpointKind::Http(self.upstream(path)),
+            concurrency: self.concurrency,
+            timeout: self.timeout,
+            retention: self.retention,
+            queue: self.queue,
+            description: String::new(),
+            input: None,
+            output: None,
+        }
+    }
+
+    /// How the route at `path` is called.
+    pub fn upstream(&self, path: &str) -> Upstream {
+        Upstream {
+            url: format!("{}{path}", self.url),
+            method: "POST".to_owned(),
+            forward_headers: self.forward_headers.clone(),
+            keep_headers: self.keep_headers.clone(),
+            connect_timeout: self.connect_timeout,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

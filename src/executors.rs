@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ekiben_actors::endpoint;
 use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
@@ -32,6 +33,15 @@ pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
     made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })
 }
 
+/// An endpoint as the actor system runs it: the executor, by the rules of the settings.
+pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::Endpoint {
+    endpoint::Endpoint::shared(executor)
+        .concurrency(endpoint.concurrency)
+        .timeout(endpoint.timeout)
+        .retention(endpoint.retention)
+        .queue_max(endpoint.queue as u64)
+}
+
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     Ok(match &endpoint.kind {
         EndpointKind::Http(upstream) => Arc::new(Http::new(http(upstream))?),
@@ -42,7 +52,8 @@ fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     })
 }
 
-fn http(upstream: &Upstream) -> HttpOptions {
+/// How an upstream is called.
+pub fn http(upstream: &Upstream) -> HttpOptions {
     HttpOptions {
         url: upstream.url.clone(),
         method: upstream.method.clone(),

@@ -7,6 +7,7 @@
 //! - `request`: what is sent
 //! - `answer`: what is made of what comes back
 //! - `trouble`: what is made of it when nothing usable does
+//! - `page`: what the upstream says of itself
 //! - `tls`: whom an https URL trusts; there with the feature `https`
 
 use std::fmt;
@@ -21,10 +22,13 @@ use crate::executor::{Attempt, Executor};
 use crate::task::Outcome;
 
 mod answer;
+mod page;
 mod request;
 #[cfg(feature = "https")]
 mod tls;
 mod trouble;
+
+pub use page::PageError;
 
 /// How long a connection stays open with nothing to do. Below the patience of the usual servers (gunicorn: 2 s,
 /// uvicorn and Node: 5 s), so that a request does not set out on a connection that is being closed.

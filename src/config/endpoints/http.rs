@@ -15,16 +15,19 @@ pub fn upstream(section: &mut Section) -> Upstream {
     section.otherwise("keep_headers", Value::List(Vec::new()));
     section.otherwise("connect_timeout", Value::Text("10s".to_owned()));
     Upstream {
-        url: section.required("url", "\"http://127.0.0.1:8000/predict\"", String::new(), url),
+        url: section.required("url", &format!("\"{EXAMPLE}\""), String::new(), |value| url(value, EXAMPLE)),
         method: section.choice("method", &[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")]).to_owned(),
-        forward_headers: headers(section, "forward_headers", &NEVER_FORWARDED),
-        keep_headers: headers(section, "keep_headers", &NEVER_KEPT),
+        forward_headers: forward_headers(section),
+        keep_headers: keep_headers(section),
         connect_timeout: section.time("connect_timeout", MOMENT..=TIME_MAX),
     }
 }
 
-fn url(value: &Value) -> Result<String, String> {
-    let way_out = "write one such as \"http://127.0.0.1:8000/predict\"";
+const EXAMPLE: &str = "http://127.0.0.1:8000/predict";
+
+/// The URL of an HTTP server. The example is what a complaint shows.
+pub fn url(value: &Value, example: &str) -> Result<String, String> {
+    let way_out = format!("write one such as \"{example}\"");
     let Value::Text(text) = value else { return Err(format!("{value} is not a URL; {way_out}")) };
     let url: Uri = text.parse().map_err(|error| format!("{value} is not a URL ({error}); {way_out}"))?;
     let known_scheme = matches!(url.scheme_str(), Some("http" | "https"));
@@ -51,6 +54,14 @@ const NEVER_PASSED: [&str; 10] = [
 /// A forwarded header lies in the store for as long as its task: no credential may.
 const NEVER_FORWARDED: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 const NEVER_KEPT: [&str; 2] = ["set-cookie", "set-cookie2"];
+
+pub fn forward_headers(section: &mut Section) -> Vec<String> {
+    headers(section, "forward_headers", &NEVER_FORWARDED)
+}
+
+pub fn keep_headers(section: &mut Section) -> Vec<String> {
+    headers(section, "keep_headers", &NEVER_KEPT)
+}
 
 fn headers(section: &mut Section, key: &'static str, credentials: &[&str]) -> Vec<String> {
     section.texts(key, |header| {
