@@ -5,6 +5,7 @@ Served by `python -m bentoml serve bentoml_service:Models`. Nothing here knows o
 
 import os
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,11 @@ class Models:
     @bentoml.api
     def shout(self, text: str) -> str:
         return text.upper()
+
+    @bentoml.api
+    def count(self, to: int) -> Generator[str, None, None]:
+        for number in range(to):
+            yield f"{number}\n"
 
     @bentoml.task
     def tone(self, seconds: float) -> Annotated[bytes, ContentType("audio/mpeg")]:
