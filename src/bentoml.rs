@@ -78,11 +78,7 @@ impl Service {
     /// # Errors
     /// The service cannot be called as its settings say.
     pub fn new(settings: config::Service, data: Option<&Path>) -> Result<Self, HttpError> {
-        let options = HttpOptions {
-            method: "GET".to_owned(),
-            connect_timeout: settings.connect_timeout,
-            ..HttpOptions::new(format!("{}/schema.json", settings.url))
-        };
+        let options = HttpOptions { method: "GET".to_owned(), ..executors::http(&settings.upstream("/schema.json")) };
         Ok(Self {
             schema: Http::new(options)?,
             memory: data.map(|data| Memory::of(&settings, data)),
@@ -164,7 +160,7 @@ impl Service {
     }
 
     fn shown_url(&self) -> String {
-        without_secrets(&self.settings.url).into_owned()
+        without_secrets(&self.settings.upstream.url).into_owned()
     }
 
     // ---- routes ----

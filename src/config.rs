@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ekiben_actors::executor::batch::Form;
 use ekiben_actors::task::EndpointName;
 
 mod endpoints;
@@ -126,12 +127,23 @@ pub struct Endpoint {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    /// `None` where each task runs by itself.
+    pub batch: Option<Batch>,
     /// Empty where nothing was said.
     pub description: String,
     /// The JSON schema of the input: an object with `properties`, or one with `root_input`. `None` takes anything.
     pub input: Option<serde_json::Value>,
     /// The JSON schema of the output. `None` promises nothing.
     pub output: Option<serde_json::Value>,
+}
+
+/// How tasks are gathered to run as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// At least 2.
+    pub max_size: usize,
+    pub max_wait: Duration,
+    pub form: Form,
 }
 
 /// What runs an endpoint's tasks.
@@ -167,11 +179,17 @@ pub struct Upstream {
     pub url: String,
     /// `POST`, `PUT` or `PATCH`.
     pub method: String,
+    /// Headers that each request gets: names in lower case, and values with places to fill in.
+    pub headers: Vec<(String, String)>,
     /// Headers of the submission that are passed on, beside those always passed on; in lower case.
     pub forward_headers: Vec<String>,
     /// Headers of the answer that are kept, beside those always kept; in lower case.
     pub keep_headers: Vec<String>,
     pub connect_timeout: Duration,
+    /// Asked whether the upstream is back once it was away.
+    pub health: Option<String>,
+    /// Authorities to trust beside those the machine trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A BentoML service: each of its routes becomes an endpoint, by the rules that stand here.
@@ -179,18 +197,14 @@ pub struct Upstream {
 pub struct Service {
     /// What it is called in the log; its endpoints have names of their own.
     pub name: EndpointName,
-    /// An absolute `http` or `https` URL with a host, without a query and without a slash at its end.
-    pub url: String,
+    /// How it is called. The URL is without a query and without a slash at its end; paths are added to it.
+    pub upstream: Upstream,
     /// The routes that are served, by the names they have there; empty for all.
     pub routes: Vec<String>,
     /// What the names of its endpoints begin with, before those of the routes.
     pub prefix: String,
     /// How often it is asked for its routes while it answers.
     pub refresh: Duration,
-    /// As those of an [`Upstream`].
-    pub forward_headers: Vec<String>,
-    pub keep_headers: Vec<String>,
-    pub connect_timeout: Duration,
     pub concurrency: usize,
     pub timeout: Duration,
     pub retention: Duration,
@@ -207,6 +221,7 @@ impl Service {
             timeout: self.timeout,
             retention: self.retention,
             queue: self.queue,
+            batch: None,
             description: String::new(),
             input: None,
             output: None,
@@ -215,13 +230,8 @@ impl Service {
 
     /// How the route at `path` is called.
     pub fn upstream(&self, path: &str) -> Upstream {
-        Upstream {
-            url: format!("{}{path}", self.url),
-            method: "POST".to_owned(),
-            forward_headers: self.forward_headers.clone(),
-            keep_headers: self.keep_headers.clone(),
-            connect_timeout: self.connect_timeout,
-        }
+        let path = path.replace('{', "{{").replace('}', "}}");
+        Upstream { url: format!("{}{path}", self.upstream.url), ..self.upstream.clone() }
     }
 }
 

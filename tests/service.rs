@@ -30,3 +30,5 @@ mod stopping;
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/yielding.rs"]
+mod yielding;

@@ -21,7 +21,7 @@ impl Memory {
     /// That of a service, under the data folder. Nothing is read or written yet.
     pub fn of(service: &Service, data: &Path) -> Self {
         let file = data.join("bentoml").join(format!("{}.json", service.name));
-        Self { file, url: without_secrets(&service.url).into_owned() }
+        Self { file, url: without_secrets(&service.upstream.url).into_owned() }
     }
 
     /// The routes from the last time; none where there was no such time.

@@ -36,7 +36,7 @@ fn service_rules(service: &Service) -> String {
         "" => String::new(),
         prefix => format!(", as {prefix}…"),
     };
-    let url = without_secrets(&service.url);
+    let url = without_secrets(&service.upstream.url);
     let kind = format!("bentoml {url}, {which}{prefix}");
     common(kind, service.concurrency, service.timeout, service.retention)
 }

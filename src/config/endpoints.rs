@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
+use ekiben_actors::executor::batch::Form;
 use ekiben_actors::task::EndpointName;
 
 use super::read::{MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
 use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Table, Value};
-use super::{Demo, Endpoint, EndpointKind, RESERVED_NAMES, Service, schema};
+use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, Service, schema};
 
 mod bentoml;
 mod http;
 
+use bentoml::Bentoml;
+
 /// The most attempts of one endpoint at a time.
 const CONCURRENCY_MAX: usize = 10_000;
+
+/// The longest a batch may wait for its second task.
+const BATCH_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The endpoints, and the services whose routes become more of them.
 pub fn endpoints(node: Option<Node>, notes: &mut Notes) -> (Vec<Endpoint>, Vec<Service>) {
@@ -75,16 +81,7 @@ struct Type {
 enum Kind {
     Endpoint(EndpointKind),
     /// As many endpoints as the service has routes.
-    Service(bentoml::Bentoml),
-}
-
-impl Kind {
-    fn slots(&self) -> usize {
-        match self {
-            Kind::Endpoint(kind) => kind.slots(),
-            Kind::Service(_) => 1,
-        }
-    }
+    Service(Bentoml),
 }
 
 impl From<EndpointKind> for Kind {
@@ -102,17 +99,16 @@ const TYPES: &[Type] = &[
 
 const DEMOS: &[(&str, Demo)] = &[("denoise", Demo::Denoise), ("detect_language", Demo::DetectLanguage)];
 
-/// What only a single endpoint says of itself; a service's routes are described by the service.
-const DESCRIBING: [&str; 3] = ["description", "input", "output"];
+/// What only a single endpoint says of itself. A service describes its routes, and batches by itself.
+const OF_ENDPOINTS: [&str; 6] = ["max_batch_size", "max_wait", "batch_form", "description", "input", "output"];
 
 /// Reads one section; `None` where its name or its type is not to be had.
 fn read(name: Option<EndpointName>, mut section: Section) -> Option<Read> {
     let kind = kind(&mut section);
-    let rules = rules(&mut section, kind.as_ref().map_or(1, Kind::slots));
     let read = match kind {
-        Some(Kind::Service(bentoml)) => name.map(|name| Read::Service(bentoml.under(name, rules))),
-        Some(Kind::Endpoint(kind)) => endpoint(name, Some(kind), rules, &mut section).map(Read::Endpoint),
-        None => endpoint(name, None, rules, &mut section).map(Read::Endpoint),
+        Some(Kind::Service(bentoml)) => service(name, bentoml, &mut section).map(Read::Service),
+        Some(Kind::Endpoint(kind)) => endpoint(name, Some(kind), &mut section).map(Read::Endpoint),
+        None => endpoint(name, None, &mut section).map(Read::Endpoint),
     };
     section.end();
     read
@@ -139,18 +135,45 @@ fn rules(section: &mut Section, slots: usize) -> Rules {
     }
 }
 
-fn endpoint(
-    name: Option<EndpointName>,
-    kind: Option<EndpointKind>,
-    rules: Rules,
-    section: &mut Section,
-) -> Option<Endpoint> {
+fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) -> Option<Service> {
+    let Bentoml { upstream, routes, prefix, refresh } = bentoml;
+    let Rules { concurrency, timeout, retention, queue } = rules(section, 1);
+    Some(Service { name: name?, upstream, routes, prefix, refresh, concurrency, timeout, retention, queue })
+}
+
+fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mut Section) -> Option<Endpoint> {
+    let batch = batch(section);
+    let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
+    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
     section.otherwise("description", Value::Text(String::new()));
     let description = section.text("description", "\"what it does\"");
     let input = section.optional_of("input", schema::input);
     let output = section.optional_of("output", schema::output);
-    let Rules { concurrency, timeout, retention, queue } = rules;
-    Some(Endpoint { name: name?, kind: kind?, concurrency, timeout, retention, queue, description, input, output })
+    Some(Endpoint {
+        name: name?,
+        kind: kind?,
+        concurrency,
+        timeout,
+        retention,
+        queue,
+        batch,
+        description,
+        input,
+        output,
+    })
+}
+
+/// How its tasks are gathered; `None` where each runs by itself.
+fn batch(section: &mut Section) -> Option<Batch> {
+    section.otherwise("max_batch_size", Value::Integer(1));
+    section.otherwise("max_wait", Value::Text("0s".to_owned()));
+    section.otherwise("batch_form", Value::Text("list".to_owned()));
+    let batch = Batch {
+        max_size: section.count("max_batch_size", 1..=CONCURRENCY_MAX),
+        max_wait: section.time("max_wait", Duration::ZERO..=BATCH_WAIT_MAX),
+        form: section.choice("batch_form", &[("list", Form::List), ("fields", Form::Fields)]),
+    };
+    (batch.max_size > 1).then_some(batch)
 }
 
 fn kind(section: &mut Section) -> Option<Kind> {
@@ -163,7 +186,7 @@ fn kind(section: &mut Section) -> Option<Kind> {
     section.without(of_others.copied(), &written, chosen.name);
     let kind = (chosen.read)(section);
     if let Kind::Service(_) = kind {
-        section.without(DESCRIBING.into_iter(), &written, chosen.name);
+        section.without(OF_ENDPOINTS.into_iter(), &written, chosen.name);
     }
     Some(kind)
 }

@@ -65,7 +65,7 @@ fn read(layered: Layered) -> (Config, Notes) {
 
 /// Both ekiben and BentoML take port 3000 where nothing is said: the one must not be in front of itself.
 fn not_ourselves(service: &Service, listen: SocketAddr, notes: &mut Notes) {
-    let Ok(url) = service.url.parse::<Uri>() else { return };
+    let Ok(url) = service.upstream.url.parse::<Uri>() else { return };
     let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let here = match host.parse::<IpAddr>() {

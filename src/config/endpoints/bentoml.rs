@@ -4,64 +4,36 @@ use std::time::Duration;
 
 use ekiben_actors::task::EndpointName;
 
-use super::{Rules, http};
-use crate::config::Service;
+use super::http;
+use crate::config::Upstream;
 use crate::config::read::{MOMENT, TIME_MAX};
 use crate::config::section::Section;
 use crate::config::tree::Value;
 
-pub const KEYS: &[&str] = &["url", "routes", "prefix", "refresh", "forward_headers", "keep_headers", "connect_timeout"];
+pub const KEYS: &[&str] =
+    &["url", "routes", "prefix", "refresh", "headers", "forward_headers", "keep_headers", "connect_timeout", "ca_file"];
 
 const EXAMPLE: &str = "http://127.0.0.1:3001";
 
 /// What a section of this type says by keys that not every type has.
 pub struct Bentoml {
-    url: String,
-    routes: Vec<String>,
-    prefix: String,
-    refresh: Duration,
-    forward_headers: Vec<String>,
-    keep_headers: Vec<String>,
-    connect_timeout: Duration,
-}
-
-impl Bentoml {
-    /// The service of that name, whose endpoints go by these rules.
-    pub fn under(self, name: EndpointName, rules: Rules) -> Service {
-        let Rules { concurrency, timeout, retention, queue } = rules;
-        let Bentoml { url, routes, prefix, refresh, forward_headers, keep_headers, connect_timeout } = self;
-        Service {
-            name,
-            url,
-            routes,
-            prefix,
-            refresh,
-            forward_headers,
-            keep_headers,
-            connect_timeout,
-            concurrency,
-            timeout,
-            retention,
-            queue,
-        }
-    }
+    pub upstream: Upstream,
+    pub routes: Vec<String>,
+    pub prefix: String,
+    pub refresh: Duration,
 }
 
 pub fn service(section: &mut Section) -> Bentoml {
     section.otherwise("routes", Value::List(Vec::new()));
     section.otherwise("prefix", Value::Text(String::new()));
     section.otherwise("refresh", Value::Text("30s".to_owned()));
-    section.otherwise("forward_headers", Value::List(Vec::new()));
-    section.otherwise("keep_headers", Value::List(Vec::new()));
-    section.otherwise("connect_timeout", Value::Text("10s".to_owned()));
+    let url = section.required("url", &format!("\"{EXAMPLE}\""), String::new(), url);
+    let health = Some(format!("{url}/readyz"));
     Bentoml {
-        url: section.required("url", &format!("\"{EXAMPLE}\""), String::new(), url),
         routes: section.texts("routes", route),
         prefix: section.required("prefix", "\"\"", String::new(), prefix),
         refresh: section.time("refresh", MOMENT..=TIME_MAX),
-        forward_headers: http::forward_headers(section),
-        keep_headers: http::keep_headers(section),
-        connect_timeout: section.time("connect_timeout", MOMENT..=TIME_MAX),
+        upstream: http::called(section, url, "POST", health),
     }
 }
 

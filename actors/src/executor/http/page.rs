@@ -30,7 +30,11 @@ impl Upstream {
         let broken = |error: reqwest::Error| {
             PageError(format!("{host} could not be reached: {}", trouble::root(&error.without_url())))
         };
-        let mut response = self.client.request(self.method.clone(), self.url.clone()).send().await.map_err(broken)?;
+        let mut request = self.client.request(self.method.clone(), self.url.clone());
+        for (name, template) in &self.headers {
+            request = request.header(name, template.sample());
+        }
+        let mut response = request.send().await.map_err(broken)?;
         if response.status() != StatusCode::OK {
             return Err(PageError(format!("{host} answered {} for {}", response.status(), self.url.path())));
         }
