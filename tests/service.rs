@@ -24,6 +24,8 @@ mod python;
 mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
+#[path = "service/schema_changes.rs"]
+mod schema_changes;
 #[path = "service/stopping.rs"]
 mod stopping;
 #[path = "service/upstream.rs"]

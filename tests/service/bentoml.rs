@@ -74,7 +74,8 @@ async fn tasks_for_a_service_that_is_away_at_start_are_taken_and_run_when_it_com
     assert_eq!((field(&line, "routes"), field(&line, "url")), (Some(ROUTES.to_string()), Some(models.url())));
     let nap = Client::new(&server.url(), "nap");
     let task = nap.submit(self::nap(7)).await;
-    assert_eq!(nap.state(&task).await, "pending");
+    // Tried and put back, again and again.
+    nap.until(&task, &["pending"]).await;
 
     // It comes with a route more.
     models.grown = true;
