@@ -13,6 +13,8 @@ mod demo;
 mod harness;
 #[path = "service/hostile.rs"]
 mod hostile;
+#[path = "service/model_servers.rs"]
+mod model_servers;
 #[path = "service/observing.rs"]
 mod observing;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
@@ -20,6 +22,8 @@ mod observing;
 mod program;
 #[path = "service/python.rs"]
 mod python;
+#[path = "service/quick_starts.rs"]
+mod quick_starts;
 #[path = "service/racing.rs"]
 mod racing;
 #[path = "service/refusing.rs"]
