@@ -156,7 +156,7 @@ impl Service {
     fn note_absence(&mut self, error: &Untold) {
         self.is_here = false;
         let (service, url) = (&self.settings.name, self.shown_url());
-        tracing::warn!(%service, %url, %error, "the BentoML service does not tell its routes; its tasks wait for it");
+        tracing::warn!(%service, %url, %error, "the BentoML service does not tell its routes; those known stay");
     }
 
     fn shown_url(&self) -> String {

@@ -336,6 +336,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bentoml_service_is_no_endpoint_itself_and_its_routes_go_by_its_rules() {
+        let text = "[endpoints.s]\ntype = 'bentoml'\nurl = 'http://127.0.0.1:3001/'\nconcurrency = 4\nprefix = 's_'";
+        let config = load(text, &[]).unwrap().config;
+        assert_eq!((config.demo, &config.endpoints[..]), (false, &[][..]));
+        let [service] = &config.services[..] else { panic!("one service: {config:?}") };
+        assert_eq!((service.refresh, service.routes.len()), (Duration::from_secs(30), 0));
+        let endpoint = service.endpoint(EndpointName::new("s_a").unwrap(), "/a/{b}");
+        assert_eq!((endpoint.concurrency, endpoint.timeout), (4, config.limits.run_time));
+        let EndpointKind::Http(upstream) = &endpoint.kind else { panic!("an http endpoint: {endpoint:?}") };
+        assert_eq!(upstream.url, "http://127.0.0.1:3001/a/{{b}}");
+        assert_eq!(upstream.health.as_deref(), Some("http://127.0.0.1:3001/readyz"));
+    }
+
+    #[test]
     fn a_file_without_endpoints_is_served_with_the_demo() {
         assert!(load("[http]\nlisten = \"127.0.0.1:0\"", &[]).unwrap().config.demo);
         assert!(load("[endpoints]", &[]).unwrap().config.demo);

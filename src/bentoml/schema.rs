@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+/// The most routes of one service: each is an endpoint, with a queue and connections of its own.
+const ROUTES_MAX: usize = 1000;
+
 /// A route of a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
@@ -20,6 +23,8 @@ pub enum SchemaError {
     NotJson(String),
     #[error("/schema.json has no \"routes\"; is that a BentoML service of version 1.2 or later?")]
     NoRoutes,
+    #[error("/schema.json has more than {ROUTES_MAX} routes")]
+    TooMany,
     #[error("a route of /schema.json has no \"name\", or no \"route\" that begins with a slash")]
     Nameless,
 }
@@ -31,6 +36,9 @@ pub enum SchemaError {
 pub fn read(document: &[u8]) -> Result<Vec<Route>, SchemaError> {
     let document: Value = serde_json::from_slice(document).map_err(|error| SchemaError::NotJson(error.to_string()))?;
     let routes = document.get("routes").and_then(Value::as_array).ok_or(SchemaError::NoRoutes)?;
+    if routes.len() > ROUTES_MAX {
+        return Err(SchemaError::TooMany);
+    }
     routes.iter().map(route).collect()
 }
 
@@ -97,5 +105,7 @@ mod tests {
         assert_eq!(read(br#"{"routes":[{"name":"a"}]}"#), Err(SchemaError::Nameless));
         assert_eq!(read(br#"{"routes":[{"name":"a","route":"a"}]}"#), Err(SchemaError::Nameless));
         assert_eq!(read(br#"{"routes":[]}"#), Ok(vec![]));
+        let many = json!({ "routes": vec![json!({ "name": "a", "route": "/a" }); ROUTES_MAX + 1] });
+        assert_eq!(read(many.to_string().as_bytes()), Err(SchemaError::TooMany));
     }
 }
