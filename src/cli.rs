@@ -24,6 +24,7 @@ const LEARN_MORE: &str = "\
 Examples:
   ekiben                                  serve with the defaults: two demo endpoints on 127.0.0.1:3000
   ekiben --config ekiben.toml             serve the endpoints of a file
+  ekiben --bentoml http://127.0.0.1:3001  serve the routes of the BentoML service that runs there
   ekiben check --config ekiben.toml       is the file fit to run with? what would it serve?
   ekiben config --config ekiben.toml      which settings are in effect, and where does each come from?
   ekiben sample-wav noisy.wav             make an input for the demo endpoint `denoise`
@@ -39,7 +40,7 @@ Settings come from these places, a later one over an earlier one:
   2. the file of --config                 or of the variable EKIBEN_CONFIG
   3. the environment                      EKIBEN__SECTION__KEY, e.g. EKIBEN__LIMITS__BODY=10MiB
                                           or EKIBEN__ENDPOINTS__SUMMARIZE__CONCURRENCY=8
-  4. the flags --listen and --data
+  4. the flags --listen, --data and --bentoml
 
 Exit codes:
   0    done; after SIGTERM or SIGINT: stopped in good order
@@ -95,6 +96,9 @@ struct Flags {
     /// The folder in which tasks are kept; the setting store.data
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Serve every route of the BentoML service at this URL; an endpoint of type "bentoml" with the name bentoml
+    #[arg(long, value_name = "URL")]
+    bentoml: Option<String>,
 }
 
 /// Does what the command line says.
@@ -135,7 +139,8 @@ fn sample_wav(file: &Path) -> ExitCode {
 }
 
 fn sources(flags: Flags) -> Sources {
-    Sources { file: flags.config, environment: std::env::vars_os().collect(), listen: flags.listen, data: flags.data }
+    let Flags { config, listen, data, bentoml } = flags;
+    Sources { file: config, environment: std::env::vars_os().collect(), listen, data, bentoml }
 }
 
 fn serve(loaded: Loaded) -> ExitCode {
