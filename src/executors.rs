@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ekiben_actors::endpoint;
 use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::batch::{Batch, BatchOptions};
 use ekiben_actors::executor::handler::Handler;
@@ -47,6 +48,15 @@ pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
     })
 }
 
+/// An endpoint as the actor system runs it: the executor, by the rules of the settings.
+pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::Endpoint {
+    endpoint::Endpoint::shared(executor)
+        .concurrency(endpoint.concurrency)
+        .timeout(endpoint.timeout)
+        .retention(endpoint.retention)
+        .queue_max(endpoint.queue as u64)
+}
+
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     Ok(match &endpoint.kind {
         EndpointKind::Http(upstream) => Arc::new(Http::new(http(upstream))?),
@@ -70,7 +80,8 @@ fn gathered(batch: &config::Batch, concurrency: usize) -> BatchOptions {
     }
 }
 
-fn http(upstream: &Upstream) -> HttpOptions {
+/// How an upstream is called.
+pub fn http(upstream: &Upstream) -> HttpOptions {
     HttpOptions {
         url: upstream.url.clone(),
         method: upstream.method.clone(),

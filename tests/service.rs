@@ -1,5 +1,7 @@
 //! The service as its users meet it: the real binary on a free port, driven over HTTP and by signals.
 
+#[path = "service/bentoml.rs"]
+mod bentoml;
 #[path = "service/client.rs"]
 mod client;
 #[path = "service/crash.rs"]
@@ -29,6 +31,8 @@ mod quick_starts;
 mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
+#[path = "service/schema_changes.rs"]
+mod schema_changes;
 #[path = "service/stopping.rs"]
 mod stopping;
 #[path = "service/upstream.rs"]
