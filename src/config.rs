@@ -150,6 +150,7 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq)]
 pub enum EndpointKind {
     Http(Upstream),
+    Onnx(LocalModel),
     Demo(Demo),
     /// Answers the input at once: for measuring the service around it.
     Noop,
@@ -159,7 +160,7 @@ impl EndpointKind {
     /// How many attempts run at a time where the settings do not say.
     pub fn slots(&self) -> usize {
         match self {
-            EndpointKind::Http(_) | EndpointKind::Demo(_) | EndpointKind::Noop => 1,
+            EndpointKind::Http(_) | EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => 1,
         }
     }
 
@@ -167,7 +168,7 @@ impl EndpointKind {
     pub fn forward_headers(&self) -> &[String] {
         match self {
             EndpointKind::Http(upstream) => &upstream.forward_headers,
-            EndpointKind::Demo(_) | EndpointKind::Noop => &[],
+            EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => &[],
         }
     }
 }
@@ -233,6 +234,22 @@ impl Service {
         let path = path.replace('{', "{{").replace('}', "}}");
         Upstream { url: format!("{}{path}", self.upstream.url), ..self.upstream.clone() }
     }
+}
+
+/// An ONNX model that runs in this process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalModel {
+    pub model: PathBuf,
+    /// How many threads a run computes on; `None` is one for each core, shared with the other models.
+    pub threads: Option<usize>,
+    pub output: OutputFormat,
+}
+
+/// How a model's outputs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    Json,
+    Npy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -422,6 +439,7 @@ mod tests {
         assert_problem("[endpoints.a]\nurl = 'http://b'", "endpoints.a.type", "missing; write type = \"http\"");
         assert_problem("[endpoints.a]\ntype = 'http'", "endpoints.a.url", "missing; write url = ");
         assert_problem("[endpoints.a]\ntype = 'demo'", "endpoints.a.demo", "missing; write demo = ");
+        assert_problem("[endpoints.a]\ntype = 'onnx'", "endpoints.a.model", "missing; write model = \"model.onnx\"");
         for url in ["localhost:8000", "/path", "ftp://host/", "http://", "http:// host", "3"] {
             assert_problem(
                 &format!("[endpoints.a]\ntype = 'http'\nurl = '{url}'"),

@@ -7,9 +7,13 @@ use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::batch::{Batch, BatchOptions};
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
+#[cfg(feature = "onnx")]
+use ekiben_actors::executor::onnx::{Onnx, OnnxError, OnnxOptions, OutputForm};
 use ekiben_actors::task::{EndpointName, Outcome, Output};
 
 use crate::config::{self, Endpoint, EndpointKind, Upstream};
+#[cfg(feature = "onnx")]
+use crate::config::{LocalModel, OutputFormat};
 use crate::demo;
 
 /// Why an endpoint cannot be run as its settings say.
@@ -24,6 +28,12 @@ pub struct ExecutorError {
 enum Reason {
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    #[cfg(not(feature = "onnx"))]
+    #[error("type = \"onnx\" is not to be had: this program was built without the feature onnx")]
+    NoOnnx,
 }
 
 /// What runs the tasks of an endpoint.
@@ -50,6 +60,10 @@ pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::End
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     Ok(match &endpoint.kind {
         EndpointKind::Http(upstream) => Arc::new(Http::new(http(upstream))?),
+        #[cfg(feature = "onnx")]
+        EndpointKind::Onnx(local) => Arc::new(Onnx::new(onnx(local, endpoint.concurrency))?),
+        #[cfg(not(feature = "onnx"))]
+        EndpointKind::Onnx(_) => return Err(Reason::NoOnnx),
         EndpointKind::Demo(which) => demo::executor(*which),
         EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
             Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
@@ -77,4 +91,13 @@ pub fn http(upstream: &Upstream) -> HttpOptions {
         keep_headers: upstream.keep_headers.clone(),
         connect_timeout: upstream.connect_timeout,
     }
+}
+
+#[cfg(feature = "onnx")]
+fn onnx(local: &LocalModel, concurrency: usize) -> OnnxOptions {
+    let output = match local.output {
+        OutputFormat::Json => OutputForm::Json,
+        OutputFormat::Npy => OutputForm::Npy,
+    };
+    OnnxOptions { model: local.model.clone(), threads: local.threads, output, runs_max: concurrency }
 }

@@ -17,6 +17,9 @@ mod hostile;
 mod model_servers;
 #[path = "service/observing.rs"]
 mod observing;
+#[cfg(feature = "onnx")]
+#[path = "service/onnx.rs"]
+mod onnx;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/program.rs"]
 mod program;

@@ -18,6 +18,8 @@ pub mod guard;
 pub mod handler;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 
 /// Runs the attempts of one endpoint.
 pub trait Executor: Send + Sync + 'static {

@@ -12,6 +12,7 @@ use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, Service, schema
 
 mod bentoml;
 mod http;
+mod onnx;
 
 use bentoml::Bentoml;
 
@@ -93,6 +94,7 @@ impl From<EndpointKind> for Kind {
 const TYPES: &[Type] = &[
     Type { name: "http", keys: http::KEYS, read: |section| EndpointKind::Http(http::upstream(section)).into() },
     Type { name: "bentoml", keys: bentoml::KEYS, read: |section| Kind::Service(bentoml::service(section)) },
+    Type { name: "onnx", keys: onnx::KEYS, read: |section| EndpointKind::Onnx(onnx::local_model(section)).into() },
     Type { name: "demo", keys: &["demo"], read: |section| EndpointKind::Demo(section.choice("demo", DEMOS)).into() },
     Type { name: "noop", keys: &[], read: |_| EndpointKind::Noop.into() },
 ];
