@@ -17,6 +17,8 @@ pub mod guard;
 pub mod handler;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(all(feature = "process", unix))]
+pub mod process;
 
 /// Runs the attempts of one endpoint.
 pub trait Executor: Send + Sync + 'static {

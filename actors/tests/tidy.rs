@@ -73,6 +73,8 @@ const ONLY_IN: &[(&str, &str)] = &[
     ("hyper", "executor/http"),
     ("reqwest", "executor/http"),
     ("rustls", "executor/http"),
+    ("command_fds", "executor/process"),
+    ("nix", "executor/process"),
 ];
 
 /// A source file, by its path under `src` without the ending: `store/embedded/writer`.
