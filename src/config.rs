@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ekiben_actors::executor::batch::Form;
 use ekiben_actors::task::EndpointName;
 
 mod endpoints;
@@ -123,12 +124,23 @@ pub struct Endpoint {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    /// `None` where each task runs by itself.
+    pub batch: Option<Batch>,
     /// Empty where nothing was said.
     pub description: String,
     /// The JSON schema of the input: an object with `properties`, or one with `root_input`. `None` takes anything.
     pub input: Option<serde_json::Value>,
     /// The JSON schema of the output. `None` promises nothing.
     pub output: Option<serde_json::Value>,
+}
+
+/// How tasks are gathered to run as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// At least 2.
+    pub max_size: usize,
+    pub max_wait: Duration,
+    pub form: Form,
 }
 
 /// What runs an endpoint's tasks.
@@ -164,11 +176,17 @@ pub struct Upstream {
     pub url: String,
     /// `POST`, `PUT` or `PATCH`.
     pub method: String,
+    /// Headers that each request gets: names in lower case, and values with places to fill in.
+    pub headers: Vec<(String, String)>,
     /// Headers of the submission that are passed on, beside those always passed on; in lower case.
     pub forward_headers: Vec<String>,
     /// Headers of the answer that are kept, beside those always kept; in lower case.
     pub keep_headers: Vec<String>,
     pub connect_timeout: Duration,
+    /// Asked whether the upstream is back once it was away.
+    pub health: Option<String>,
+    /// Authorities to trust beside those the machine trusts.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

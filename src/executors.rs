@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ekiben_actors::executor::Executor;
+use ekiben_actors::executor::batch::{Batch, BatchOptions};
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
 use ekiben_actors::task::{EndpointName, Outcome, Output};
 
-use crate::config::{Endpoint, EndpointKind, Upstream};
+use crate::config::{self, Endpoint, EndpointKind, Upstream};
 use crate::demo;
 
 /// Why an endpoint cannot be run as its settings say.
@@ -29,7 +30,11 @@ enum Reason {
 /// # Errors
 /// What the settings name cannot be used.
 pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
-    made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })
+    let made = made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })?;
+    Ok(match &endpoint.batch {
+        Some(batch) => Arc::new(Batch::new(made, gathered(batch, endpoint.concurrency))),
+        None => made,
+    })
 }
 
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
@@ -42,10 +47,22 @@ fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     })
 }
 
+fn gathered(batch: &config::Batch, concurrency: usize) -> BatchOptions {
+    BatchOptions {
+        max_size: batch.max_size,
+        max_wait: batch.max_wait,
+        batches: concurrency.div_ceil(batch.max_size),
+        form: batch.form,
+    }
+}
+
 fn http(upstream: &Upstream) -> HttpOptions {
     HttpOptions {
         url: upstream.url.clone(),
         method: upstream.method.clone(),
+        headers: upstream.headers.clone(),
+        health: upstream.health.clone(),
+        ca_file: upstream.ca_file.clone(),
         keep_headers: upstream.keep_headers.clone(),
         connect_timeout: upstream.connect_timeout,
     }

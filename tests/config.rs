@@ -230,3 +230,26 @@ fn every_setting_has_a_row_in_readme() {
         assert!(readme.contains(&row), "README has no row for {row}");
     }
 }
+
+#[test]
+fn a_secret_in_a_header_is_masked_and_a_place_for_one_is_shown() {
+    let bench = Bench::new();
+    let headers = r#"{ Authorization = "Bearer abc", x-api-key = "{env:API_KEY}", x-note = "plain" }"#;
+    bench.write("ekiben.toml", &format!("{SHORT}headers = {headers}\n"));
+    let ran = bench.ekiben(&["config", "--config", "ekiben.toml"]);
+    let line = line_of(&ran, "headers");
+    assert_has(
+        &line,
+        &["Authorization = \"***\"", "x-api-key = \"{env:API_KEY}\"", "x-note = \"plain\"", "secrets masked"],
+    );
+    assert!(!ran.stdout.contains("abc"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_secret_that_is_not_in_the_environment_keeps_the_service_from_starting_and_is_named() {
+    let bench = Bench::new();
+    bench.write("ekiben.toml", &format!("{SHORT}headers = {{ authorization = \"{{env:NO_SUCH}}\" }}\n"));
+    let ran = bench.ekiben(&["serve", "--config", "ekiben.toml", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, Some(1));
+    assert_has(&ran.stderr, &["summarize", "authorization", "the environment has no variable NO_SUCH"]);
+}

@@ -11,6 +11,8 @@ mod demo;
 mod harness;
 #[path = "service/hostile.rs"]
 mod hostile;
+#[path = "service/model_servers.rs"]
+mod model_servers;
 #[path = "service/observing.rs"]
 mod observing;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
@@ -18,6 +20,8 @@ mod observing;
 mod program;
 #[path = "service/python.rs"]
 mod python;
+#[path = "service/quick_starts.rs"]
+mod quick_starts;
 #[path = "service/racing.rs"]
 mod racing;
 #[path = "service/refusing.rs"]
@@ -28,3 +32,5 @@ mod stopping;
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/yielding.rs"]
+mod yielding;

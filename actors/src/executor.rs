@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::spool::{BlobName, Blobs, Spool};
 use crate::task::{EndpointName, Input, Outcome, TaskId};
 
+pub mod batch;
 pub mod conformance;
 pub mod guard;
 pub mod handler;

@@ -121,8 +121,11 @@ pub fn verdict(outcome: Outcome, interruption: Interruption, history: History, b
 fn put_back(failure: Failure, retry_after: Duration, history: History, budgets: Budgets) -> Verdict {
     let put_backs = history.attempts.saturating_sub(history.crashes);
     if put_backs > budgets.put_backs {
-        let message = format!("{}; it was put back {} times before", failure.message, budgets.put_backs);
-        return Verdict::Failed(Failure { message: Failure::new(failure.code, message).message, ..failure }, None);
+        let failure = match budgets.put_backs {
+            0 => failure,
+            put_backs => failure.and_also(&format!("it was put back {put_backs} times before")),
+        };
+        return Verdict::Failed(failure, None);
     }
     let delay = pause(put_backs).max(retry_after);
     Verdict::Again { delay, setback: Setback::PutBack(failure) }
@@ -133,8 +136,7 @@ fn crashed(failure: Failure, history: History, budgets: Budgets) -> Verdict {
     if crashes < budgets.crashes {
         return Verdict::Again { delay: pause(crashes), setback: Setback::Crashed(failure) };
     }
-    let message = format!("{}; that was crash {crashes} of the {} it may have", failure.message, budgets.crashes);
-    Verdict::Failed(Failure { message: Failure::new(failure.code, message).message, ..failure }, None)
+    Verdict::Failed(failure.and_also(&format!("that was crash {crashes} of the {} it may have", budgets.crashes)), None)
 }
 
 fn pause(setbacks: u32) -> Duration {

@@ -405,6 +405,11 @@ impl Failure {
         Self { code, message, log: None }
     }
 
+    /// Adds to the message.
+    pub fn and_also(self, more: &str) -> Self {
+        Self { log: self.log, ..Self::new(self.code, format!("{}; {more}", self.message)) }
+    }
+
     /// Keeps the end of a log with the failure; an empty log is none.
     pub fn with_log(self, log: &str) -> Self {
         let log = log.trim_end();

@@ -13,7 +13,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("clock", &["task"], &["actix", "tokio", "futures", "rusqlite", "reqwest"]),
     ("spool", &["body", "task"], &["actix", "rusqlite", "reqwest"]),
     ("store", &["body", "clock", "lifecycle", "measure", "spool", "store", "task"], &["actix", "reqwest"]),
-    ("executor", &["body", "executor", "lifecycle", "spool", "task"], &["actix", "rusqlite"]),
+    ("executor", &["body", "clock", "executor", "lifecycle", "spool", "task"], &["actix", "rusqlite"]),
     ("endpoint", &["executor"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("limits", &[], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("journal", &["clock", "store", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),

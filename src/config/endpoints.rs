@@ -1,16 +1,22 @@
 //! Reads the endpoints: their names, the rules common to all, and what each kind needs.
 
+use std::time::Duration;
+
+use ekiben_actors::executor::batch::Form;
 use ekiben_actors::task::EndpointName;
 
 use super::read::{MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
 use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Table, Value};
-use super::{Demo, Endpoint, EndpointKind, RESERVED_NAMES, schema};
+use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, schema};
 
 mod http;
 
 /// The most attempts of one endpoint at a time.
 const CONCURRENCY_MAX: usize = 10_000;
+
+/// The longest a batch may wait for its second task.
+const BATCH_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 
 pub fn endpoints(node: Option<Node>, notes: &mut Notes) -> Vec<Endpoint> {
     let tables = match node {
@@ -64,7 +70,8 @@ const DEMOS: &[(&str, Demo)] = &[("denoise", Demo::Denoise), ("detect_language",
 /// Reads one endpoint; `None` where its name or its type is not to be had.
 fn endpoint(name: Option<EndpointName>, mut section: Section) -> Option<Endpoint> {
     let kind = kind(&mut section);
-    let slots = kind.as_ref().map_or(1, EndpointKind::slots);
+    let batch = batch(&mut section);
+    let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
     section.otherwise("concurrency", Value::Integer(slots as i64));
     section.otherwise("description", Value::Text(String::new()));
     section.inherit("timeout", "limits.run_time");
@@ -79,7 +86,31 @@ fn endpoint(name: Option<EndpointName>, mut section: Section) -> Option<Endpoint
     let input = section.optional_of("input", schema::input);
     let output = section.optional_of("output", schema::output);
     section.end();
-    Some(Endpoint { name: name?, kind: kind?, concurrency, timeout, retention, queue, description, input, output })
+    Some(Endpoint {
+        name: name?,
+        kind: kind?,
+        concurrency,
+        timeout,
+        retention,
+        queue,
+        batch,
+        description,
+        input,
+        output,
+    })
+}
+
+/// How its tasks are gathered; `None` where each runs by itself.
+fn batch(section: &mut Section) -> Option<Batch> {
+    section.otherwise("max_batch_size", Value::Integer(1));
+    section.otherwise("max_wait", Value::Text("0s".to_owned()));
+    section.otherwise("batch_form", Value::Text("list".to_owned()));
+    let batch = Batch {
+        max_size: section.count("max_batch_size", 1..=CONCURRENCY_MAX),
+        max_wait: section.time("max_wait", Duration::ZERO..=BATCH_WAIT_MAX),
+        form: section.choice("batch_form", &[("list", Form::List), ("fields", Form::Fields)]),
+    };
+    (batch.max_size > 1).then_some(batch)
 }
 
 fn kind(section: &mut Section) -> Option<EndpointKind> {

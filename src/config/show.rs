@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::section::Setting;
-use super::tree::Value;
+use super::tree::{Table, Value};
 
 /// What stands where a secret was.
 const MASK: &str = "***";
@@ -60,9 +60,28 @@ fn masked(key: &str, value: &Value) -> Option<Value> {
             Cow::Owned(masked) => Some(Value::Text(masked)),
         },
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => None,
-        // Lists name headers and tables are schemas, which `schema.json` shows to everybody.
+        // Lists name headers, and the other tables are schemas, which `schema.json` shows to everybody.
+        Value::Table(headers) if key == "headers" => masked_headers(headers),
         Value::List(_) | Value::Table(_) => None,
     }
+}
+
+/// Headers without the values of those that hold credentials, unless these stand elsewhere.
+fn masked_headers(headers: &Table) -> Option<Value> {
+    let is_secret = |name: &str, value: &Value| {
+        let stands_elsewhere = matches!(value, Value::Text(text) if text.contains("{env:") || text.contains("{file:"));
+        (names_a_secret(name) || name.eq_ignore_ascii_case("cookie")) && !stands_elsewhere
+    };
+    let mut masked = Table::default();
+    let mut hidden = false;
+    for (name, node) in headers.iter() {
+        let mut node = node.clone();
+        if is_secret(name, &node.value) {
+            (node.value, hidden) = (Value::Text(MASK.to_owned()), true);
+        }
+        masked.insert(name, node);
+    }
+    hidden.then_some(Value::Table(masked))
 }
 
 fn names_a_secret(key: &str) -> bool {

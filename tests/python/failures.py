@@ -20,7 +20,7 @@ FAILURES = [
     (418, BentoMLException, 418, '[{"error":"bad arg"}]'),
     (422, UnprocessableEntity, 422, '[{"error":"bad arg"}]'),
     (500, BentoMLException, 500, UNEXPECTED),
-    (503, ServiceUnavailable, 503, UNEXPECTED),
+    (503, ServiceUnavailable, 503, "answered 503 Service Unavailable"),
     # A number that Python does not know would be a ValueError in the client, so it comes as 502.
     (599, BentoMLException, 502, UNEXPECTED),
 ]

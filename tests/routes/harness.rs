@@ -136,6 +136,7 @@ fn endpoint(name: &str) -> config::Endpoint {
         timeout: LONG,
         retention: Duration::from_secs(24 * 60 * 60),
         queue: 100,
+        batch: None,
         description: String::new(),
         input: None,
         output: None,
@@ -145,6 +146,9 @@ fn endpoint(name: &str) -> config::Endpoint {
 /// Makes an endpoint one that forwards these headers.
 pub fn forwarding(endpoint: &mut config::Endpoint, names: &[&str]) {
     endpoint.kind = EndpointKind::Http(Upstream {
+        headers: Vec::new(),
+        health: None,
+        ca_file: None,
         url: "http://127.0.0.1:9/".into(),
         method: "POST".into(),
         forward_headers: names.iter().map(|name| (*name).to_owned()).collect(),

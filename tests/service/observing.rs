@@ -25,7 +25,7 @@ fn events(life: &[Value]) -> Vec<&str> {
 async fn every_step_of_a_task_is_one_line_with_the_fields_told_in_readme() {
     let upstream = Upstream::start();
     let config = format!(
-        "[log]\nformat = \"json\"\n[results]\nsweep_interval = \"100ms\"\n{}retention = \"1s\"\n\
+        "[log]\nformat = \"json\"\n[limits]\nput_backs = 1\n[results]\nsweep_interval = \"100ms\"\n{}retention = \"1s\"\n\
          [endpoints.broken]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n",
         upstream.holding_endpoint("hold", 1)
     );
@@ -60,9 +60,11 @@ async fn every_step_of_a_task_is_one_line_with_the_fields_told_in_readme() {
     assert_eq!(completed["input_bytes"], secret.len());
     assert_eq!(events(&life_of(&server, &canceled))[..2], ["submitted", "canceled"]);
     let life = life_of(&server, &failed);
-    assert_eq!(events(&life), ["submitted", "started", "failed", "retried"]);
-    assert!(life[2]["error"].as_str().unwrap().starts_with("unreachable: "), "{}", life[2]);
-    assert_eq!(life[3]["retry_task_id"], again.as_str());
+    assert_eq!(events(&life), ["submitted", "started", "put_back", "started", "failed", "retried"]);
+    for setback in [&life[2], &life[4]] {
+        assert!(setback["error"].as_str().unwrap().starts_with("unreachable: "), "{setback}");
+    }
+    assert_eq!(life[5]["retry_task_id"], again.as_str());
 
     assert!(!server.log().iter().any(|line| line.contains("very private")), "input was logged");
 }

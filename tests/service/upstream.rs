@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
@@ -21,11 +22,19 @@ pub struct Upstream {
 struct State {
     gate: Semaphore,
     calls: AtomicUsize,
+    /// Room at `/crowded`.
+    room: Semaphore,
+    refusals: AtomicUsize,
 }
 
 impl Upstream {
     pub fn start() -> Self {
-        let state = Data::new(State { gate: Semaphore::new(0), calls: AtomicUsize::new(0) });
+        let state = Data::new(State {
+            gate: Semaphore::new(0),
+            calls: AtomicUsize::new(0),
+            room: Semaphore::new(2),
+            refusals: AtomicUsize::new(0),
+        });
         let (tell, told) = mpsc::channel();
         let served = state.clone();
         std::thread::spawn(move || {
@@ -36,6 +45,7 @@ impl Upstream {
                         .app_data(web::PayloadConfig::new(1 << 30))
                         .route("/hold", web::post().to(hold))
                         .route("/large", web::post().to(large))
+                        .route("/crowded", web::post().to(crowded))
                 });
                 let server = server.workers(1).disable_signals().bind("127.0.0.1:0").expect("a port is free");
                 let address = server.addrs()[0];
@@ -56,6 +66,16 @@ impl Upstream {
     /// An endpoint of that name whose answers have as many bytes as the body says in digits.
     pub fn large_endpoint(&self, name: &str) -> String {
         format!("[endpoints.{name}]\ntype = \"http\"\nurl = \"{}/large\"\n", self.url)
+    }
+
+    /// An endpoint of that name whose upstream has room for two at a time, and answers a third with 429.
+    pub fn crowded_endpoint(&self, name: &str, concurrency: usize) -> String {
+        format!("[endpoints.{name}]\ntype = \"http\"\nurl = \"{}/crowded\"\nconcurrency = {concurrency}\n", self.url)
+    }
+
+    /// How often there was no room at `/crowded`.
+    pub fn refusals(&self) -> usize {
+        self.state.refusals.load(Ordering::SeqCst)
     }
 
     /// Lets so many held requests go, now or when they come.
@@ -99,4 +119,14 @@ async fn large(body: String) -> HttpResponse {
         (now > 0).then(|| Ok::<_, actix_web::Error>(Bytes::from(vec![b'x'; now])))
     });
     HttpResponse::Ok().content_type("text/plain").streaming(futures::stream::iter(chunks))
+}
+
+async fn crowded(state: Data<State>, body: Bytes) -> HttpResponse {
+    state.calls.fetch_add(1, Ordering::SeqCst);
+    let Ok(_place) = state.room.try_acquire() else {
+        state.refusals.fetch_add(1, Ordering::SeqCst);
+        return HttpResponse::TooManyRequests().finish();
+    };
+    actix_web::rt::time::sleep(Duration::from_millis(10)).await;
+    HttpResponse::Ok().content_type("application/octet-stream").body(body)
 }

@@ -19,6 +19,8 @@ pub enum Clients {
     Current,
     /// The last version with the old status words.
     V1_4_13,
+    /// None of BentoML's: real models, and servers to put before them.
+    Models,
 }
 
 impl Clients {
@@ -26,6 +28,7 @@ impl Clients {
         match self {
             Self::Current => "bentoml-current",
             Self::V1_4_13 => "bentoml-1.4.13",
+            Self::Models => "models",
         }
     }
 
@@ -33,6 +36,7 @@ impl Clients {
         scripts().join(match self {
             Self::Current => "requirements-current.txt",
             Self::V1_4_13 => "requirements-1.4.13.txt",
+            Self::Models => "requirements-models.txt",
         })
     }
 }
@@ -62,6 +66,11 @@ impl Venv {
         // Written last: a venv without it was left half made.
         fs::write(&stamped, stamp).expect("the venv is ours");
         Self { folder }
+    }
+
+    /// Where its programs are, `python` among them.
+    pub fn programs(&self) -> PathBuf {
+        self.folder.join("bin")
     }
 
     /// Starts a script of `tests/python`, in a temporary folder for whatever it and BentoML want to keep.

@@ -54,7 +54,7 @@ async fn stop(running: BoxFuture<'static, Outcome>, token: &CancellationToken, g
     tokio::time::timeout(grace, running).await.ok()
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the executor panicked: {}", said.unwrap_or("it gave no message"))
 }

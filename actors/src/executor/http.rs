@@ -5,11 +5,14 @@
 //! making a connection has a time of its own, because a wait for that is no work.
 //!
 //! - `request`: what is sent
+//! - `template`: texts with places for the task's id and for secrets
+//! - `health`: whether an upstream that was away is back
 //! - `answer`: what is made of what comes back
 //! - `trouble`: what is made of it when nothing usable does
 //! - `tls`: whom an https URL trusts; there with the feature `https`
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +21,18 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Url};
 
 use crate::executor::{Attempt, Executor};
-use crate::task::Outcome;
+use crate::task::{Failure, FailureCode, Outcome};
 
 mod answer;
+mod health;
 mod request;
+mod template;
 #[cfg(feature = "https")]
 mod tls;
 mod trouble;
+
+use health::Health;
+use template::Template;
 
 /// How long a connection stays open with nothing to do. Below the patience of the usual servers (gunicorn: 2 s,
 /// uvicorn and Node: 5 s), so that a request does not set out on a connection that is being closed.
@@ -37,9 +45,16 @@ const USER_AGENT: &str = concat!("ekiben/", env!("CARGO_PKG_VERSION"));
 /// It has no `Debug`, as the URL may hold a password.
 #[derive(Clone)]
 pub struct HttpOptions {
-    /// `http://` or `https://`. A user and a password in it are sent as basic authentication.
+    /// `http://` or `https://`; a template, as in the module `template`. A user and a password in it are sent as basic
+    /// authentication.
     pub url: String,
     pub method: String,
+    /// Headers that each request gets: names, and templates of values. They take the place of the input's own.
+    pub headers: Vec<(String, String)>,
+    /// Asked before the next task when the upstream was away or had no room; it answers 2xx when it is well.
+    pub health: Option<String>,
+    /// A file of certificates in PEM of authorities to trust beside those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
     /// Headers of an answer to keep besides those that always are: content type, disposition and language,
     /// `etag` and `last-modified`.
     pub keep_headers: Vec<String>,
@@ -56,6 +71,9 @@ impl HttpOptions {
         Self {
             url: url.into(),
             method: "POST".to_owned(),
+            headers: Vec::new(),
+            health: None,
+            ca_file: None,
             keep_headers: Vec::new(),
             connect_timeout: Self::CONNECT_TIMEOUT,
         }
@@ -71,6 +89,12 @@ pub enum HttpError {
     BadScheme(String),
     #[error("\"{0}\" is not a method a task can be sent with; POST is the usual one")]
     BadMethod(String),
+    #[error("the URL cannot be used: {0}")]
+    BadTemplate(String),
+    #[error("the header \"{name}\" of the requests cannot be used: {reason}")]
+    BadHeader { name: String, reason: String },
+    #[error("the certificates in {path} cannot be used: {reason}")]
+    BadCertificates { path: PathBuf, reason: String },
     #[error("the header \"{name}\" of an answer cannot be kept: {reason}")]
     BadKeepHeader { name: String, reason: &'static str },
     #[error("the URL's scheme is \"https\", but this program was built without the feature https")]
@@ -91,7 +115,13 @@ pub struct Http {
 struct Upstream {
     client: Client,
     method: Method,
+    /// The URL of an attempt is this one, filled in.
+    template: Template,
+    /// The URL as it is for some attempt.
     url: Url,
+    /// The headers each request gets.
+    headers: Vec<(HeaderName, Template)>,
+    health: Option<Health>,
     /// Host and port: the part of the URL that may be shown.
     host: String,
     /// The headers of an answer that are kept.
@@ -105,12 +135,18 @@ impl Http {
     /// # Errors
     /// An option that cannot be used, or a machine without trusted certificates where the URL is https.
     pub fn new(options: HttpOptions) -> Result<Self, HttpError> {
-        let url = read_url(&options.url)?;
+        let template = Template::read(&options.url).map_err(HttpError::BadTemplate)?;
+        let url = read_url(&template.sample())?;
+        let client = new_client(&url, &options)?;
+        let health = options.health.as_deref().map(|url| Health::new(url, client.clone())).transpose()?;
         let upstream = Upstream {
-            client: new_client(&url, options.connect_timeout)?,
+            client,
             method: read_method(&options.method)?,
             host: shown_host(&url),
+            template,
             url,
+            headers: request::own_headers(&options.headers)?,
+            health,
             keep: answer::headers_to_keep(&options.keep_headers)?,
             connect_timeout: options.connect_timeout,
         };
@@ -138,6 +174,20 @@ impl fmt::Debug for Http {
 
 impl Upstream {
     async fn exchange(&self, attempt: Attempt) -> Outcome {
+        if let Some(health) = &self.health
+            && let Err(why) = health.is_back().await
+        {
+            let failure = Failure::new(FailureCode::Unreachable, format!("{} is not well: {why}", self.host));
+            return Outcome::PutBack { failure, retry_after: None };
+        }
+        let outcome = self.sent_and_judged(attempt).await;
+        if let Some(health) = &self.health {
+            health.note(!matches!(outcome, Outcome::PutBack { .. } | Outcome::Crashed(_)));
+        }
+        outcome
+    }
+
+    async fn sent_and_judged(&self, attempt: Attempt) -> Outcome {
         let outputs = attempt.outputs.clone();
         let request = match self.request(attempt) {
             Ok(request) => request,
@@ -186,24 +236,24 @@ fn read_method(text: &str) -> Result<Method, HttpError> {
     method.ok_or_else(|| HttpError::BadMethod(text.to_owned()))
 }
 
-fn new_client(url: &Url, connect_timeout: Duration) -> Result<Client, HttpError> {
+fn new_client(url: &Url, options: &HttpOptions) -> Result<Client, HttpError> {
     let client = Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .connect_timeout(connect_timeout)
+        .connect_timeout(options.connect_timeout)
         .pool_idle_timeout(IDLE_CONNECTION_MAX)
         .user_agent(HeaderValue::from_static(USER_AGENT));
-    secured(client, url)?.build().map_err(|error| HttpError::Client(trouble::root(&error)))
+    secured(client, url, options.ca_file.as_deref())?.build().map_err(|error| HttpError::Client(trouble::root(&error)))
 }
 
 #[cfg(feature = "https")]
-fn secured(client: ClientBuilder, url: &Url) -> Result<ClientBuilder, HttpError> {
-    Ok(client.tls_backend_preconfigured(tls::configuration(url)?))
+fn secured(client: ClientBuilder, url: &Url, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpError> {
+    Ok(client.tls_backend_preconfigured(tls::configuration(url, ca_file)?))
 }
 
 #[cfg(not(feature = "https"))]
-fn secured(client: ClientBuilder, _: &Url) -> Result<ClientBuilder, HttpError> {
+fn secured(client: ClientBuilder, _: &Url, _: Option<&Path>) -> Result<ClientBuilder, HttpError> {
     Ok(client)
 }
 

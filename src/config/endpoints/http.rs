@@ -1,13 +1,16 @@
 //! `type = "http"`: a model server that is asked with one request a task.
 
+use std::path::PathBuf;
+
 use actix_web::http::Uri;
 
 use crate::config::Upstream;
 use crate::config::read::{MOMENT, TIME_MAX};
 use crate::config::section::Section;
-use crate::config::tree::Value;
+use crate::config::tree::{Node, Value};
 
-pub const KEYS: &[&str] = &["url", "method", "forward_headers", "keep_headers", "connect_timeout"];
+pub const KEYS: &[&str] =
+    &["url", "method", "headers", "forward_headers", "keep_headers", "connect_timeout", "health", "ca_file"];
 
 pub fn upstream(section: &mut Section) -> Upstream {
     section.otherwise("method", Value::Text("POST".to_owned()));
@@ -17,22 +20,55 @@ pub fn upstream(section: &mut Section) -> Upstream {
     Upstream {
         url: section.required("url", "\"http://127.0.0.1:8000/predict\"", String::new(), url),
         method: section.choice("method", &[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")]).to_owned(),
+        headers: section.optional_of("headers", own_headers).unwrap_or_default(),
         forward_headers: headers(section, "forward_headers", &NEVER_FORWARDED),
         keep_headers: headers(section, "keep_headers", &NEVER_KEPT),
         connect_timeout: section.time("connect_timeout", MOMENT..=TIME_MAX),
+        health: section.optional_of("health", url),
+        ca_file: section.optional_of("ca_file", path),
     }
 }
 
 fn url(value: &Value) -> Result<String, String> {
     let way_out = "write one such as \"http://127.0.0.1:8000/predict\"";
     let Value::Text(text) = value else { return Err(format!("{value} is not a URL; {way_out}")) };
-    let url: Uri = text.parse().map_err(|error| format!("{value} is not a URL ({error}); {way_out}"))?;
+    let url: Uri =
+        without_places(text).parse().map_err(|error| format!("{value} is not a URL ({error}); {way_out}"))?;
     let known_scheme = matches!(url.scheme_str(), Some("http" | "https"));
     let has_host = url.host().is_some_and(|host| !host.is_empty());
     if !known_scheme || !has_host {
         return Err(format!("{value} is not the whole URL of an HTTP server; {way_out}"));
     }
     Ok(text.clone())
+}
+
+/// A URL with something in the places that are filled in later, such as `{task_id}`.
+fn without_places(url: &str) -> String {
+    let mut pieces = url.split('{');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        plain.push('1');
+        plain.push_str(piece.split_once('}').map_or(piece, |(_, after)| after));
+    }
+    plain
+}
+
+fn path(value: &Value) -> Result<PathBuf, String> {
+    match value {
+        Value::Text(text) if !text.is_empty() => Ok(text.into()),
+        other => Err(format!("{other} is not the path of a file; write one such as \"ca.pem\"")),
+    }
+}
+
+/// Headers of our own: a table of names and values.
+fn own_headers(value: &Value) -> Result<Vec<(String, String)>, String> {
+    let way_out = "write { authorization = \"Bearer {env:API_KEY}\" }";
+    let Value::Table(table) = value else { return Err(format!("{value} is not a table of headers; {way_out}")) };
+    let header = |(name, node): (&str, &Node)| match &node.value {
+        Value::Text(text) => Ok((name.to_ascii_lowercase(), text.clone())),
+        other => Err(format!("the header {name} has the value {other}, which is not a text; {way_out}")),
+    };
+    table.iter().map(header).collect()
 }
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1) or to the framing of one message.

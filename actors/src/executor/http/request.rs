@@ -5,7 +5,8 @@ use reqwest::header::{
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 
-use super::{Upstream, trouble};
+use super::template::Template;
+use super::{HttpError, Upstream, trouble};
 use crate::body::Body;
 use crate::executor::Attempt;
 use crate::spool;
@@ -38,9 +39,14 @@ impl Upstream {
     /// The request of an attempt, or the failure of one that HTTP cannot carry.
     pub fn request(&self, attempt: Attempt) -> Result<RequestBuilder, Outcome> {
         let mut headers = passed_on(&attempt.input.headers)?;
+        for (name, template) in &self.headers {
+            headers.insert(name.clone(), filled(name, template, &attempt)?);
+        }
         headers.insert(TASK_ID, HeaderValue::try_from(attempt.task.to_string()).expect("hex digits fit a header"));
         headers.insert(ATTEMPT, HeaderValue::from(attempt.number));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        // That it is a URL with some values for the places is checked before; ours need no escaping.
+        let url = self.template.fill(&attempt).parse().unwrap_or_else(|_| self.url.clone());
 
         let body = attempt.input.body;
         let says_nothing = body.is_empty() && (self.method == Method::GET || self.method == Method::HEAD);
@@ -48,8 +54,35 @@ impl Upstream {
             // Said here, as the client would send a stream in chunks, which many small servers cannot read.
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        Ok(self.client.request(self.method.clone(), self.url.clone()).headers(headers).body(sendable(body)))
+        Ok(self.client.request(self.method.clone(), url).headers(headers).body(sendable(body)))
     }
+}
+
+/// The headers that the settings give each request, or why one cannot be sent.
+pub fn own_headers(asked_for: &[(String, String)]) -> Result<Vec<(HeaderName, Template)>, HttpError> {
+    let read = |(name, value): &(String, String)| {
+        let refuse = |reason: String| HttpError::BadHeader { name: name.clone(), reason };
+        let known =
+            HeaderName::try_from(name.as_str()).map_err(|_| refuse("that is not the name of a header".into()))?;
+        if is_hop_by_hop(&known) || OURS.contains(&known) {
+            return Err(refuse("ekiben sets it by itself".into()));
+        }
+        let template = Template::read(value).map_err(refuse)?;
+        HeaderValue::try_from(template.sample())
+            .map_err(|_| refuse("its value has characters no header may have".into()))?;
+        Ok((known, template))
+    };
+    asked_for.iter().map(read).collect()
+}
+
+/// The value of a header for an attempt, which no log shows.
+fn filled(name: &HeaderName, template: &Template, attempt: &Attempt) -> Result<HeaderValue, Outcome> {
+    let mut value = HeaderValue::try_from(template.fill(attempt)).map_err(|_| {
+        let message = format!("the header {name:?} of the requests cannot be sent over HTTP");
+        trouble::failed(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR, message)
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The input's headers that concern the upstream.
