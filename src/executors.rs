@@ -6,9 +6,10 @@ use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::batch::{Batch, BatchOptions};
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
+use ekiben_actors::executor::process::{Process, ProcessError, ProcessOptions};
 use ekiben_actors::task::{EndpointName, Outcome, Output};
 
-use crate::config::{self, Endpoint, EndpointKind, Upstream};
+use crate::config::{self, Endpoint, EndpointKind, Upstream, Workers};
 use crate::demo;
 
 /// Why an endpoint cannot be run as its settings say.
@@ -23,9 +24,13 @@ pub struct ExecutorError {
 enum Reason {
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
 }
 
 /// What runs the tasks of an endpoint.
+///
+/// Must be called in a runtime: workers are started at once.
 ///
 /// # Errors
 /// What the settings name cannot be used.
@@ -40,6 +45,7 @@ pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     Ok(match &endpoint.kind {
         EndpointKind::Http(upstream) => Arc::new(Http::new(http(upstream))?),
+        EndpointKind::Process(workers) => Arc::new(Process::new(endpoint.name.clone(), process(workers, endpoint))?),
         EndpointKind::Demo(which) => demo::executor(*which),
         EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
             Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
@@ -65,5 +71,23 @@ fn http(upstream: &Upstream) -> HttpOptions {
         ca_file: upstream.ca_file.clone(),
         keep_headers: upstream.keep_headers.clone(),
         connect_timeout: upstream.connect_timeout,
+    }
+}
+
+fn process(workers: &Workers, endpoint: &Endpoint) -> ProcessOptions {
+    ProcessOptions {
+        task: workers.task.clone(),
+        workers_min: workers.min,
+        workers_max: workers.max,
+        threads: workers.threads,
+        env: workers.env.clone(),
+        folder: workers.folder.clone(),
+        memory: workers.memory,
+        grace: workers.grace,
+        start_timeout: workers.start_timeout,
+        max_tasks: workers.max_tasks.map(|tasks| tasks as u64),
+        idle: workers.idle,
+        timeout: Some(endpoint.timeout),
+        ..ProcessOptions::new(workers.command.clone())
     }
 }

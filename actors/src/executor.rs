@@ -37,6 +37,11 @@ pub trait Executor: Send + Sync + 'static {
     fn demand(&self, demand: Demand) {
         let _ = demand;
     }
+
+    /// Ends what it holds outside this process, and comes to an end when that is gone. Nothing is run afterwards.
+    fn close(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What an executor tells of the work it does.

@@ -263,6 +263,18 @@ async fn a_dropped_executor_takes_its_workers_along() {
     until(|| processes_with(&mark) == 0, || "workers are left".to_owned()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_executor_has_no_workers_and_runs_nothing() {
+    let bench = Bench::usual();
+    let (_, running) = bench.begun("ignore_everything").await;
+    let waiting = tokio::spawn(bench.process.run(attempt("")));
+    timeout(PATIENCE, bench.process.close()).await.expect("it closes in time");
+    assert_eq!(processes_with(&bench.mark), 0);
+    assert!(matches!(running.await.unwrap(), Outcome::Crashed(_)));
+    assert!(matches!(waiting.await.unwrap(), Outcome::Canceled));
+    assert!(matches!(bench.run("").await, Outcome::Canceled));
+}
+
 #[test]
 fn a_runtime_that_goes_down_takes_the_workers_along() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

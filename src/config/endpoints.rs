@@ -11,6 +11,7 @@ use super::tree::{Node, Table, Value};
 use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, schema};
 
 mod http;
+mod process;
 
 /// The most attempts of one endpoint at a time.
 const CONCURRENCY_MAX: usize = 10_000;
@@ -61,6 +62,7 @@ struct Type {
 
 const TYPES: &[Type] = &[
     Type { name: "http", keys: http::KEYS, read: |section| EndpointKind::Http(http::upstream(section)) },
+    Type { name: "process", keys: process::KEYS, read: |section| EndpointKind::Process(process::workers(section)) },
     Type { name: "demo", keys: &["demo"], read: |section| EndpointKind::Demo(section.choice("demo", DEMOS)) },
     Type { name: "noop", keys: &[], read: |_| EndpointKind::Noop },
 ];
@@ -72,7 +74,7 @@ fn endpoint(name: Option<EndpointName>, mut section: Section) -> Option<Endpoint
     let kind = kind(&mut section);
     let batch = batch(&mut section);
     let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
-    section.otherwise("concurrency", Value::Integer(slots as i64));
+    section.otherwise("concurrency", Value::Integer(slots.min(CONCURRENCY_MAX) as i64));
     section.otherwise("description", Value::Text(String::new()));
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");

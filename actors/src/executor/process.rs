@@ -172,6 +172,10 @@ impl Executor for Process {
     fn demand(&self, demand: Demand) {
         self.pool.demand(demand);
     }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        Box::pin(self.pool.clone().close())
+    }
 }
 
 impl fmt::Debug for Process {

@@ -32,6 +32,8 @@ pub struct Pool {
     shutdown: CancellationToken,
     /// Told when there may be a worker to start.
     changed: Notify,
+    /// Told when a worker is gone.
+    ended: Notify,
     state: Mutex<State>,
 }
 
@@ -43,10 +45,8 @@ struct State {
     /// Every process that was started and is not gone.
     groups: Vec<Arc<Group>>,
     /// Attempts that wait for a slot, in the order they came.
-    waiting: VecDeque<oneshot::Sender<Slot>>,
+    waiting: VecDeque<oneshot::Sender<Result<Slot, Outcome>>>,
     demand: Demand,
-    /// How many workers were wanted last.
-    target: usize,
     backoff: Backoff,
     /// Why the last worker could not be started, until one could.
     trouble: Option<Failure>,
@@ -99,8 +99,8 @@ impl Pool {
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let limits_memory = options.memory.is_some();
-        let (changed, state) = (Notify::new(), Mutex::default());
-        let pool = Arc::new(Self { endpoint, options, runtime, shutdown, changed, state });
+        let (changed, ended, state) = (Notify::new(), Notify::new(), Mutex::default());
+        let pool = Arc::new(Self { endpoint, options, runtime, shutdown, changed, ended, state });
         pool.runtime.spawn(pool.clone().keep());
         if limits_memory {
             pool.runtime.spawn(pool.clone().watch_memory());
@@ -138,14 +138,15 @@ impl Pool {
             }
             granted
         };
-        granted.await.map_err(|_| {
-            let refusal = self.state().refusal(Instant::now());
-            refusal.unwrap_or(Outcome::Canceled)
-        })
+        // Without an answer the pool was closed.
+        granted.await.unwrap_or(Err(Outcome::Canceled))
     }
 
     fn release(self: &Arc<Self>, worker: &Arc<Worker>) {
         let mut state = self.state();
+        if worker.has_completed() {
+            state.backoff.reset();
+        }
         if let Some(member) = state.member(worker) {
             member.running -= 1;
             member.idle_since = Instant::now();
@@ -180,7 +181,7 @@ impl Pool {
                 () = sleep_until(look_again) => {}
             }
         }
-        self.close();
+        self.end_all();
     }
 
     /// Starts what is missing and lets go what is idle; answers when to look again if nothing changes before.
@@ -189,10 +190,9 @@ impl Pool {
         let mut state = self.state();
         state.waiting.retain(|waiter| !waiter.is_closed());
         let wanted = state.wanted(&self.options);
-        self.tell_scaled(&mut state, wanted);
         let staying = state.members.iter().filter(|member| !member.leaving).count() + state.starting;
         if staying > wanted {
-            return self.let_go(&mut state, staying - wanted, now);
+            return self.let_go(&mut state, staying, staying - wanted, now);
         }
         let room = self.options.workers_max.saturating_sub(state.members.len() + state.starting);
         let missing = (wanted - staying).min(room);
@@ -205,42 +205,62 @@ impl Pool {
         // After a death one at a time, until it is seen to live.
         let begin =
             if state.backoff.is_trustful() { missing } else { missing.min(1_usize.saturating_sub(state.starting)) };
-        state.starting += begin;
         for _ in 0..begin {
             self.runtime.spawn(self.clone().start_one());
+        }
+        if begin > 0 {
+            state.starting += begin;
+            self.tell_scaled(&state, staying, staying + begin);
         }
         now + self.options.idle
     }
 
-    fn tell_scaled(&self, state: &mut State, wanted: usize) {
-        let from = std::mem::replace(&mut state.target, wanted);
-        if from != wanted {
-            let (waiting, running) = (state.load().waiting, state.load().running);
-            tracing::info!(
-                target: "ekiben::worker",
-                endpoint = %self.endpoint, from, to = wanted, waiting, running, "scaled"
-            );
-        }
+    fn tell_scaled(&self, state: &State, from: usize, to: usize) {
+        let Demand { waiting, running } = state.load();
+        tracing::info!(target: "ekiben::worker", endpoint = %self.endpoint, from, to, waiting, running, "scaled");
     }
 
     /// Ends the workers that have been idle for long enough, but no more of them than are spare.
-    fn let_go(&self, state: &mut State, spare: usize, now: Instant) -> Instant {
+    fn let_go(&self, state: &mut State, staying: usize, spare: usize, now: Instant) -> Instant {
         let idle = self.options.idle;
+        let mut look_again = now + idle;
+        let mut stays = staying;
         let mut resting: Vec<&mut Member> =
             state.members.iter_mut().filter(|member| member.running == 0 && !member.leaving).collect();
         resting.sort_by_key(|member| member.idle_since);
         for member in resting.into_iter().take(spare) {
             let since = member.idle_since;
             if since + idle > now {
-                return since + idle;
+                look_again = since + idle;
+                break;
             }
             member.leaving = true;
             member.worker.exit();
+            stays -= 1;
         }
-        now + idle
+        if stays < staying {
+            self.tell_scaled(state, staying, stays);
+        }
+        look_again
     }
 
-    fn close(&self) {
+    /// Tells all workers to exit, and comes to an end when they are gone.
+    pub async fn close(self: Arc<Self>) {
+        self.shutdown.cancel();
+        loop {
+            let ended = self.ended.notified();
+            let are_gone = {
+                let state = self.state();
+                state.closed && state.members.is_empty() && state.starting == 0
+            };
+            if are_gone {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn end_all(&self) {
         let mut state = self.state();
         state.closed = true;
         state.waiting.clear();
@@ -248,6 +268,8 @@ impl Pool {
             member.leaving = true;
             member.worker.exit();
         }
+        drop(state);
+        self.ended.notify_waiters();
     }
 
     // ---- the life of one worker ----
@@ -266,6 +288,7 @@ impl Pool {
             // It was killed as it was let go of.
             None => self.state().starting -= 1,
         }
+        self.ended.notify_waiters();
     }
 
     async fn ready_worker(&self) -> Result<Ready, Failure> {
@@ -337,16 +360,18 @@ impl Pool {
     fn fail_to_start(&self, failure: Failure) {
         let mut state = self.state();
         state.starting -= 1;
-        let pause = state.backoff.lengthen(Instant::now(), &self.options);
+        let now = Instant::now();
+        let pause = state.backoff.lengthen(now, &self.options);
         tracing::warn!(
             target: "ekiben::worker",
             endpoint = %self.endpoint, code = %failure.code, again_in_ms = pause.as_millis() as u64, "{}", failure.message
         );
         state.trouble = Some(failure);
-        let nobody_will_come = state.members.is_empty() && state.starting == 0;
-        if nobody_will_come {
-            // They are told why as they ask for the reason.
-            state.waiting.clear();
+        if let Some(refusal) = state.refusal(now) {
+            for waiter in state.waiting.drain(..) {
+                // It is lost on one who waits no longer.
+                let _ = waiter.send(Err(refusal.clone()));
+            }
         }
         drop(state);
         self.changed.notify_one();
@@ -419,7 +444,7 @@ impl State {
             member.running += 1;
             member.given += 1;
             let slot = Slot { pool: pool.clone(), worker: member.worker.clone() };
-            if let Err(slot) = waiter.send(slot) {
+            if let Err(Ok(slot)) = waiter.send(Ok(slot)) {
                 undelivered.push(slot);
             }
         }
