@@ -150,6 +150,7 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq)]
 pub enum EndpointKind {
     Http(Upstream),
+    Process(Workers),
     Onnx(LocalModel),
     Demo(Demo),
     /// Answers the input at once: for measuring the service around it.
@@ -160,6 +161,7 @@ impl EndpointKind {
     /// How many attempts run at a time where the settings do not say.
     pub fn slots(&self) -> usize {
         match self {
+            EndpointKind::Process(workers) => workers.max * workers.threads,
             EndpointKind::Http(_) | EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => 1,
         }
     }
@@ -168,7 +170,7 @@ impl EndpointKind {
     pub fn forward_headers(&self) -> &[String] {
         match self {
             EndpointKind::Http(upstream) => &upstream.forward_headers,
-            EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => &[],
+            EndpointKind::Process(_) | EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => &[],
         }
     }
 }
@@ -191,22 +193,6 @@ pub struct Upstream {
     pub health: Option<String>,
     /// Authorities to trust beside those the machine trusts.
     pub ca_file: Option<PathBuf>,
-}
-
-/// An ONNX model that runs in this process.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LocalModel {
-    pub model: PathBuf,
-    /// How many threads a run computes on; `None` is one for each core, shared with the other models.
-    pub threads: Option<usize>,
-    pub output: OutputFormat,
-}
-
-/// How a model's outputs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputFormat {
-    Json,
-    Npy,
 }
 
 /// A BentoML service: each of its routes becomes an endpoint, by the rules that stand here.
@@ -250,6 +236,45 @@ impl Service {
         let path = path.replace('{', "{{").replace('}', "}}");
         Upstream { url: format!("{}{path}", self.upstream.url), ..self.upstream.clone() }
     }
+}
+
+/// An ONNX model that runs in this process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalModel {
+    pub model: PathBuf,
+    /// How many threads a run computes on; `None` is one for each core, shared with the other models.
+    pub threads: Option<usize>,
+    pub output: OutputFormat,
+}
+
+/// How a model's outputs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    Json,
+    Npy,
+}
+
+/// Worker processes that we start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workers {
+    /// A program and its arguments.
+    pub command: Vec<String>,
+    pub task: Option<String>,
+    /// How many there are at least.
+    pub min: usize,
+    /// How many there are at most; 1 or more.
+    pub max: usize,
+    /// How many attempts each runs at a time.
+    pub threads: usize,
+    pub env: Vec<(String, String)>,
+    pub folder: Option<PathBuf>,
+    /// The most bytes of memory of each.
+    pub memory: Option<u64>,
+    pub grace: Duration,
+    pub start_timeout: Duration,
+    /// How many attempts each runs in its life.
+    pub max_tasks: Option<usize>,
+    pub idle: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
 #[cfg(feature = "onnx")]
 use ekiben_actors::executor::onnx::{Onnx, OnnxError, OnnxOptions, OutputForm};
+use ekiben_actors::executor::process::{Process, ProcessError, ProcessOptions};
 use ekiben_actors::task::{EndpointName, Outcome, Output};
 
-use crate::config::{self, Endpoint, EndpointKind, Upstream};
+use crate::config::{self, Endpoint, EndpointKind, Upstream, Workers};
 #[cfg(feature = "onnx")]
 use crate::config::{LocalModel, OutputFormat};
 use crate::demo;
@@ -34,9 +35,13 @@ enum Reason {
     #[cfg(not(feature = "onnx"))]
     #[error("type = \"onnx\" is not to be had: this program was built without the feature onnx")]
     NoOnnx,
+    #[error(transparent)]
+    Process(#[from] ProcessError),
 }
 
 /// What runs the tasks of an endpoint.
+///
+/// Must be called in a runtime: workers are started at once.
 ///
 /// # Errors
 /// What the settings name cannot be used.
@@ -64,6 +69,7 @@ fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
         EndpointKind::Onnx(local) => Arc::new(Onnx::new(onnx(local, endpoint.concurrency))?),
         #[cfg(not(feature = "onnx"))]
         EndpointKind::Onnx(_) => return Err(Reason::NoOnnx),
+        EndpointKind::Process(workers) => Arc::new(Process::new(endpoint.name.clone(), process(workers, endpoint))?),
         EndpointKind::Demo(which) => demo::executor(*which),
         EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
             Outcome::Done(Output { status: 200, headers: attempt.input.headers, body: attempt.input.body })
@@ -100,4 +106,22 @@ fn onnx(local: &LocalModel, concurrency: usize) -> OnnxOptions {
         OutputFormat::Npy => OutputForm::Npy,
     };
     OnnxOptions { model: local.model.clone(), threads: local.threads, output, runs_max: concurrency }
+}
+
+fn process(workers: &Workers, endpoint: &Endpoint) -> ProcessOptions {
+    ProcessOptions {
+        task: workers.task.clone(),
+        workers_min: workers.min,
+        workers_max: workers.max,
+        threads: workers.threads,
+        env: workers.env.clone(),
+        folder: workers.folder.clone(),
+        memory: workers.memory,
+        grace: workers.grace,
+        start_timeout: workers.start_timeout,
+        max_tasks: workers.max_tasks.map(|tasks| tasks as u64),
+        idle: workers.idle,
+        timeout: Some(endpoint.timeout),
+        ..ProcessOptions::new(workers.command.clone())
+    }
 }

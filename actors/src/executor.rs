@@ -20,6 +20,8 @@ pub mod handler;
 pub mod http;
 #[cfg(feature = "onnx")]
 pub mod onnx;
+#[cfg(all(feature = "process", unix))]
+pub mod process;
 
 /// Runs the attempts of one endpoint.
 pub trait Executor: Send + Sync + 'static {
@@ -36,6 +38,11 @@ pub trait Executor: Send + Sync + 'static {
     /// Told whenever it changes how much work there is. Called on an actor's thread: must be cheap and never wait.
     fn demand(&self, demand: Demand) {
         let _ = demand;
+    }
+
+    /// Ends what it holds outside this process, and comes to an end when that is gone. Nothing is run afterwards.
+    fn close(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 

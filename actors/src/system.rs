@@ -9,6 +9,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, AsyncContext};
+use futures::future::{join, join_all};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -301,13 +302,18 @@ impl System {
         }
     }
 
-    /// Closes the store and lets the actors go. Drain first.
+    /// Closes the executors and the store, and lets the actors go. Drain first.
     ///
     /// # Errors
     /// The store could not write what was left to write; nothing acknowledged is lost by that.
     pub async fn stop(&self) -> Result<(), StoreError> {
         self.owned.alarm.disarm();
-        self.owned.store.close().await
+        let closing: Vec<_> = {
+            let executors = self.executors.read().expect("nobody panics while holding it");
+            executors.values().map(|executor| executor.close()).collect()
+        };
+        let (_, closed) = join(join_all(closing), self.owned.store.close()).await;
+        closed
     }
 
     /// Comes to an end only when one of the great actors has failed: a bug. The process should end then; the

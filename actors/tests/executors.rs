@@ -8,8 +8,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use ekiben_actors::executor::conformance::{CASES, Case, OUTPUT_MAX, STALL_AFTER, Subject};
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpOptions};
-use ekiben_actors::executor::{Attempt, Executor};
-use ekiben_actors::task::{Failure, FailureCode, Headers, Outcome, Output};
+use ekiben_actors::executor::process::{Process, ProcessOptions};
+use ekiben_actors::executor::{Attempt, Executor, Progress};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Outcome, Output};
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Builder, Handle};
@@ -24,8 +26,12 @@ mod support {
 /// What is under test, and the upstream it needs, if any.
 type Setup = fn() -> (Subject, Option<Upstream>);
 
-const EXECUTORS: [(&str, Setup); 3] =
-    [("handler", || (handlers(), None)), ("blocking_handler", || (blocking_handlers(), None)), ("http", http)];
+const EXECUTORS: [(&str, Setup); 4] = [
+    ("handler", || (handlers(), None)),
+    ("blocking_handler", || (blocking_handlers(), None)),
+    ("http", http),
+    ("process", || (processes(), None)),
+];
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -37,7 +43,10 @@ fn trial(executor: &str, set_up: Setup, case: &'static Case) -> Trial {
     Trial::test(format!("{executor}::{}", case.name), move || {
         let folder = tempfile::tempdir()?;
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let (subject, _upstream) = set_up();
+        let (subject, _upstream) = {
+            let _entered = runtime.enter();
+            set_up()
+        };
         runtime.block_on(case.run(subject, folder.path()));
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok::<(), Failed>(())
@@ -158,4 +167,43 @@ async fn upstream_stall(stalled: Data<Semaphore>) -> HttpResponse {
     stalled.add_permits(1);
     let begun = stream::iter([Ok::<_, actix_web::Error>(Bytes::from(vec![0; STALL_AFTER]))]);
     HttpResponse::Ok().streaming(begun.chain(stream::pending()))
+}
+
+fn processes() -> Subject {
+    let stalled = Arc::new(Semaphore::new(0));
+    Subject {
+        echo: Arc::new(process("echo")),
+        show_headers: Arc::new(process("show_headers")),
+        fail: Arc::new(process("fail")),
+        flood: Arc::new(process("flood")),
+        stall: Arc::new(TellingStall { process: process("stall"), stalled: stalled.clone() }),
+        stalled,
+    }
+}
+
+/// Workers of which none is started before it is needed, but the first.
+fn process(task: &str) -> Process {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/workers/plain.py");
+    let options = ProcessOptions {
+        task: Some(task.to_owned()),
+        workers_min: 0,
+        workers_max: 2,
+        grace: Duration::from_millis(200),
+        ..ProcessOptions::new(["python3", script])
+    };
+    Process::new(EndpointName::new("conformance").unwrap(), options).unwrap()
+}
+
+/// Its worker reports progress as it begins to stall.
+struct TellingStall {
+    process: Process,
+    stalled: Arc<Semaphore>,
+}
+
+impl Executor for TellingStall {
+    fn run(&self, attempt: Attempt) -> BoxFuture<'static, Outcome> {
+        let stalled = self.stalled.clone();
+        let progress = Progress::new(move |_| stalled.add_permits(1));
+        self.process.run(Attempt { progress, ..attempt })
+    }
 }

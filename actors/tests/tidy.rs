@@ -76,6 +76,8 @@ const ONLY_IN: &[(&str, &str)] = &[
     ("rten", "executor/onnx"),
     ("rten_onnx", "executor/onnx"),
     ("rten_tensor", "executor/onnx"),
+    ("command_fds", "executor/process"),
+    ("nix", "executor/process"),
 ];
 
 /// A source file, by its path under `src` without the ending: `store/embedded/writer`.

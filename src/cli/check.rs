@@ -45,6 +45,7 @@ fn rules(endpoint: &Endpoint) -> String {
     let kind = match &endpoint.kind {
         EndpointKind::Http(upstream) => format!("http {} {}", upstream.method, without_secrets(&upstream.url)),
         EndpointKind::Onnx(local) => format!("onnx {}", local.model.display()),
+        EndpointKind::Process(workers) => format!("process {}", workers.command.join(" ")),
         EndpointKind::Demo(Demo::Denoise) => "demo denoise".to_owned(),
         EndpointKind::Demo(Demo::DetectLanguage) => "demo detect_language".to_owned(),
         EndpointKind::Noop => "noop".to_owned(),

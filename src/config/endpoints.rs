@@ -13,6 +13,7 @@ use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, Service, schema
 mod bentoml;
 mod http;
 mod onnx;
+mod process;
 
 use bentoml::Bentoml;
 
@@ -94,6 +95,11 @@ impl From<EndpointKind> for Kind {
 const TYPES: &[Type] = &[
     Type { name: "http", keys: http::KEYS, read: |section| EndpointKind::Http(http::upstream(section)).into() },
     Type { name: "bentoml", keys: bentoml::KEYS, read: |section| Kind::Service(bentoml::service(section)) },
+    Type {
+        name: "process",
+        keys: process::KEYS,
+        read: |section| EndpointKind::Process(process::workers(section)).into(),
+    },
     Type { name: "onnx", keys: onnx::KEYS, read: |section| EndpointKind::Onnx(onnx::local_model(section)).into() },
     Type { name: "demo", keys: &["demo"], read: |section| EndpointKind::Demo(section.choice("demo", DEMOS)).into() },
     Type { name: "noop", keys: &[], read: |_| EndpointKind::Noop.into() },
@@ -125,7 +131,7 @@ struct Rules {
 }
 
 fn rules(section: &mut Section, slots: usize) -> Rules {
-    section.otherwise("concurrency", Value::Integer(slots as i64));
+    section.otherwise("concurrency", Value::Integer(slots.min(CONCURRENCY_MAX) as i64));
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
     section.inherit("queue", "limits.queue_per_endpoint");

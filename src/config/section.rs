@@ -219,32 +219,12 @@ impl<'a> Section<'a> {
 
     /// A number of bytes within bounds.
     pub fn size(&mut self, key: &'static str, bounds: RangeInclusive<u64>) -> u64 {
-        self.required(key, "\"64KiB\"", *bounds.start(), |value| {
-            let size = match value {
-                Value::Text(text) => units::parse_size(text),
-                Value::Integer(number) => u64::try_from(*number).ok(),
-                _ => None,
-            };
-            let size = size.ok_or_else(|| {
-                format!("{value} is not a size; write whole bytes, or a whole number and a unit: \"64KiB\", \"1GB\"")
-            })?;
-            within(size, &bounds, |bound| Size(*bound).to_string())
-        })
+        self.required(key, "\"64KiB\"", *bounds.start(), |value| size_within(value, &bounds))
     }
 
     /// A whole number within bounds.
     pub fn count(&mut self, key: &'static str, bounds: RangeInclusive<usize>) -> usize {
-        self.required(key, "1", *bounds.start(), |value| {
-            let number = match value {
-                Value::Text(text) => text.trim().parse().ok(),
-                Value::Integer(number) => Some(*number),
-                _ => None,
-            };
-            let number = number.ok_or_else(|| format!("{value} is not a whole number"))?;
-            // What is under nothing is under every bound.
-            let number = usize::try_from(number).map_err(|_| out_of(&number, &bounds, |bound| bound.to_string()))?;
-            within(number, &bounds, |bound| bound.to_string())
-        })
+        self.required(key, "1", *bounds.start(), |value| count_within(value, &bounds))
     }
 
     /// A text.
@@ -301,6 +281,32 @@ impl<'a> Section<'a> {
             self.complain(key, node.origin, complaint);
         }
     }
+}
+
+/// A number of bytes within bounds.
+pub fn size_within(value: &Value, bounds: &RangeInclusive<u64>) -> Result<u64, String> {
+    let size = match value {
+        Value::Text(text) => units::parse_size(text),
+        Value::Integer(number) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    let size = size.ok_or_else(|| {
+        format!("{value} is not a size; write whole bytes, or a whole number and a unit: \"64KiB\", \"1GB\"")
+    })?;
+    within(size, bounds, |bound| Size(*bound).to_string())
+}
+
+/// A whole number within bounds.
+pub fn count_within(value: &Value, bounds: &RangeInclusive<usize>) -> Result<usize, String> {
+    let number = match value {
+        Value::Text(text) => text.trim().parse().ok(),
+        Value::Integer(number) => Some(*number),
+        _ => None,
+    };
+    let number = number.ok_or_else(|| format!("{value} is not a whole number"))?;
+    // What is under nothing is under every bound.
+    let number = usize::try_from(number).map_err(|_| out_of(&number, bounds, |bound| bound.to_string()))?;
+    within(number, bounds, |bound| bound.to_string())
 }
 
 fn text(value: &Value) -> Result<String, String> {

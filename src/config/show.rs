@@ -61,20 +61,20 @@ fn masked(key: &str, value: &Value) -> Option<Value> {
         },
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => None,
         // Lists name headers, and the other tables are schemas, which `schema.json` shows to everybody.
-        Value::Table(headers) if key == "headers" => masked_headers(headers),
+        Value::Table(pairs) if key == "headers" || key == "env" => masked_pairs(pairs),
         Value::List(_) | Value::Table(_) => None,
     }
 }
 
-/// Headers without the values of those that hold credentials, unless these stand elsewhere.
-fn masked_headers(headers: &Table) -> Option<Value> {
+/// Headers or variables without the values of those that hold credentials, unless these stand elsewhere.
+fn masked_pairs(pairs: &Table) -> Option<Value> {
     let is_secret = |name: &str, value: &Value| {
         let stands_elsewhere = matches!(value, Value::Text(text) if text.contains("{env:") || text.contains("{file:"));
         (names_a_secret(name) || name.eq_ignore_ascii_case("cookie")) && !stands_elsewhere
     };
     let mut masked = Table::default();
     let mut hidden = false;
-    for (name, node) in headers.iter() {
+    for (name, node) in pairs.iter() {
         let mut node = node.clone();
         if is_secret(name, &node.value) {
             (node.value, hidden) = (Value::Text(MASK.to_owned()), true);
@@ -120,6 +120,7 @@ fn masked_query(query: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tree;
 
     #[test]
     fn a_url_is_shown_without_user_password_and_query_values() {
@@ -136,6 +137,14 @@ mod tests {
         for (url, expected) in shown {
             assert_eq!(without_secrets(url), expected);
         }
+    }
+
+    #[test]
+    fn a_variable_that_names_a_secret_hides_its_value() {
+        let table = tree::parse("HF_TOKEN = 'abc'\nMODE = 'fast'", &|_| tree::Origin::Default).unwrap();
+        let Some(Value::Table(masked)) = masked("env", &Value::Table(table)) else { panic!("nothing is masked") };
+        let shown: Vec<String> = masked.iter().map(|(name, node)| format!("{name}={}", node.value)).collect();
+        assert_eq!(shown, ["HF_TOKEN=\"***\"", "MODE=\"fast\""]);
     }
 
     #[test]

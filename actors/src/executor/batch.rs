@@ -108,6 +108,10 @@ impl Executor for Batch {
     fn demand(&self, demand: Demand) {
         self.0.inner.demand(demand);
     }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.0.inner.close()
+    }
 }
 
 impl Gathering {
