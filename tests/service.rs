@@ -39,5 +39,7 @@ mod stopping;
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/workers.rs"]
+mod workers;
 #[path = "service/yielding.rs"]
 mod yielding;
