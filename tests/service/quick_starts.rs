@@ -33,6 +33,7 @@ impl QuickStart {
                 commands = text.to_owned();
             } else {
                 let name = text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a file says its name");
+                let name = name.split(':').next().expect("text is left");
                 files.push((name.to_owned(), text.to_owned()));
             }
         }
@@ -55,7 +56,9 @@ impl QuickStart {
         let path =
             format!("{}:{}:{}", binary.display(), programs.display(), std::env::var("PATH").expect("it is text"));
         // What it starts in the background ends with it.
-        let script = format!("set -e\ntrap 'kill $(jobs -p)' EXIT\n{}", with_ports(&self.commands));
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python");
+        let commands = with_ports(&self.commands).replace("./clients/python", package.to_str().expect("it is text"));
+        let script = format!("set -e\ntrap 'kill $(jobs -p)' EXIT\n{commands}");
         let mut shell = Command::new("bash");
         shell.args(["-c", &script]).current_dir(folder.path()).env("PATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
         shell.env("EKIBEN__HTTP__LISTEN", format!("127.0.0.1:{ours}")).env("BENTOML_DO_NOT_TRACK", "true");
@@ -81,4 +84,14 @@ fn an_http_model_server() {
 #[test]
 fn a_bentoml_service() {
     QuickStart::under("A BentoML service").play(Clients::Current);
+}
+
+#[test]
+fn python_functions() {
+    QuickStart::under("Python functions").play(Clients::Models);
+}
+
+#[test]
+fn an_onnx_file() {
+    QuickStart::under("An ONNX file").play(Clients::Models);
 }

@@ -47,6 +47,8 @@ struct State {
     /// Attempts that wait for a slot, in the order they came.
     waiting: VecDeque<oneshot::Sender<Result<Slot, Outcome>>>,
     demand: Demand,
+    /// How many workers there were to be when it was last told in the log.
+    told: usize,
     backoff: Backoff,
     /// Why the last worker could not be started, until one could.
     trouble: Option<Failure>,
@@ -210,14 +212,18 @@ impl Pool {
         }
         if begin > 0 {
             state.starting += begin;
-            self.tell_scaled(&state, staying, staying + begin);
+            self.tell_scaled(&mut state, staying + begin);
         }
         now + self.options.idle
     }
 
-    fn tell_scaled(&self, state: &State, from: usize, to: usize) {
-        let Demand { waiting, running } = state.load();
-        tracing::info!(target: "ekiben::worker", endpoint = %self.endpoint, from, to, waiting, running, "scaled");
+    /// A worker that only replaces another is told of as it starts.
+    fn tell_scaled(&self, state: &mut State, to: usize) {
+        let from = std::mem::replace(&mut state.told, to);
+        if from != to {
+            let Demand { waiting, running } = state.load();
+            tracing::info!(target: "ekiben::worker", endpoint = %self.endpoint, from, to, waiting, running, "scaled");
+        }
     }
 
     /// Ends the workers that have been idle for long enough, but no more of them than are spare.
@@ -239,7 +245,7 @@ impl Pool {
             stays -= 1;
         }
         if stays < staying {
-            self.tell_scaled(state, staying, stays);
+            self.tell_scaled(state, stays);
         }
         look_again
     }
