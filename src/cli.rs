@@ -2,6 +2,8 @@
 //!
 //! Nothing is decided here but that; serving is in [`crate::serve`], settings are in [`crate::config`].
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ const LEARN_MORE: &str = "\
 Examples:
   ekiben                                  serve with the defaults: two demo endpoints on 127.0.0.1:3000
   ekiben --config ekiben.toml             serve the endpoints of a file
+  ekiben --bentoml http://127.0.0.1:3001  serve the routes of the BentoML service that runs there
   ekiben check --config ekiben.toml       is the file fit to run with? what would it serve?
   ekiben config --config ekiben.toml      which settings are in effect, and where does each come from?
   ekiben sample-wav noisy.wav             make an input for the demo endpoint `denoise`
@@ -37,7 +40,7 @@ Settings come from these places, a later one over an earlier one:
   2. the file of --config                 or of the variable EKIBEN_CONFIG
   3. the environment                      EKIBEN__SECTION__KEY, e.g. EKIBEN__LIMITS__BODY=10MiB
                                           or EKIBEN__ENDPOINTS__SUMMARIZE__CONCURRENCY=8
-  4. the flags --listen and --data
+  4. the flags --listen, --data and --bentoml
 
 Exit codes:
   0    done; after SIGTERM or SIGINT: stopped in good order
@@ -63,6 +66,17 @@ enum Command {
     Check(Flags),
     /// Print the settings in effect as TOML, each with the place it came from; secrets are masked
     Config(Flags),
+    /// Be a worker that serves a Python function: for the `command` of an endpoint of type "process"
+    ///
+    /// Runs `python3 -m ekiben worker TARGET`, so the Python must have the package `ekiben`.
+    Worker {
+        /// The Python to run
+        #[arg(long, env = "EKIBEN_PYTHON", default_value = "python3")]
+        python: PathBuf,
+        /// module, module:function, path/to/file.py or path/to/file.py:function, then what else the package takes
+        #[arg(value_name = "TARGET", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        target: Vec<OsString>,
+    },
     /// Write a small noisy recording, made on the spot, for trying the demo endpoint `denoise`
     SampleWav {
         /// The WAV file to write
@@ -82,6 +96,9 @@ struct Flags {
     /// The folder in which tasks are kept; the setting store.data
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
+    /// Serve every route of the BentoML service at this URL; an endpoint of type "bentoml" with the name bentoml
+    #[arg(long, value_name = "URL")]
+    bentoml: Option<String>,
 }
 
 /// Does what the command line says.
@@ -92,6 +109,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(flags)) => (flags, serve),
         Some(Command::Check(flags)) => (flags, |loaded| print(&check::report(&loaded.config))),
         Some(Command::Config(flags)) => (flags, |loaded| print(&loaded.to_toml())),
+        Some(Command::Worker { python, target }) => return worker(&python, &target),
         Some(Command::SampleWav { file }) => return sample_wav(&file),
     };
     match Config::load(&sources(flags)) {
@@ -101,6 +119,13 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Becomes the Python process; comes back only when that cannot be started.
+fn worker(python: &Path, target: &[OsString]) -> ExitCode {
+    let error = std::process::Command::new(python).args(["-m", "ekiben", "worker"]).args(target).exec();
+    eprintln!("ekiben: {} cannot be started: {error}; name another one with --python", python.display());
+    ExitCode::FAILURE
 }
 
 fn sample_wav(file: &Path) -> ExitCode {
@@ -114,7 +139,8 @@ fn sample_wav(file: &Path) -> ExitCode {
 }
 
 fn sources(flags: Flags) -> Sources {
-    Sources { file: flags.config, environment: std::env::vars_os().collect(), listen: flags.listen, data: flags.data }
+    let Flags { config, listen, data, bentoml } = flags;
+    Sources { file: config, environment: std::env::vars_os().collect(), listen, data, bentoml }
 }
 
 fn serve(loaded: Loaded) -> ExitCode {

@@ -23,6 +23,7 @@ mod units;
 
 use section::Setting;
 
+pub use endpoints::endpoint_name;
 pub use layers::Sources;
 pub use problem::{Problem, Problems};
 pub use show::without_secrets;
@@ -36,9 +37,11 @@ pub struct Config {
     pub results: Results,
     pub limits: Limits,
     pub log: Log,
-    /// At least one: the demo's, where none was configured.
+    /// Those of the demo, where neither an endpoint nor a service was configured.
     pub endpoints: Vec<Endpoint>,
-    /// No endpoint was configured, so `endpoints` holds those of the demo.
+    /// BentoML services, whose routes become endpoints besides.
+    pub services: Vec<Service>,
+    /// Nothing was configured, so `endpoints` holds those of the demo.
     pub demo: bool,
 }
 
@@ -148,6 +151,7 @@ pub struct Batch {
 pub enum EndpointKind {
     Http(Upstream),
     Process(Workers),
+    Onnx(LocalModel),
     Demo(Demo),
     /// Answers the input at once: for measuring the service around it.
     Noop,
@@ -158,7 +162,7 @@ impl EndpointKind {
     pub fn slots(&self) -> usize {
         match self {
             EndpointKind::Process(workers) => workers.max * workers.threads,
-            EndpointKind::Http(_) | EndpointKind::Demo(_) | EndpointKind::Noop => 1,
+            EndpointKind::Http(_) | EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => 1,
         }
     }
 
@@ -166,7 +170,7 @@ impl EndpointKind {
     pub fn forward_headers(&self) -> &[String] {
         match self {
             EndpointKind::Http(upstream) => &upstream.forward_headers,
-            EndpointKind::Process(_) | EndpointKind::Demo(_) | EndpointKind::Noop => &[],
+            EndpointKind::Process(_) | EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => &[],
         }
     }
 }
@@ -189,6 +193,65 @@ pub struct Upstream {
     pub health: Option<String>,
     /// Authorities to trust beside those the machine trusts.
     pub ca_file: Option<PathBuf>,
+}
+
+/// A BentoML service: each of its routes becomes an endpoint, by the rules that stand here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// What it is called in the log; its endpoints have names of their own.
+    pub name: EndpointName,
+    /// How it is called. The URL is without a query and without a slash at its end; paths are added to it.
+    pub upstream: Upstream,
+    /// The routes that are served, by the names they have there; empty for all.
+    pub routes: Vec<String>,
+    /// What the names of its endpoints begin with, before those of the routes.
+    pub prefix: String,
+    /// How often it is asked for its routes while it answers.
+    pub refresh: Duration,
+    pub concurrency: usize,
+    pub timeout: Duration,
+    pub retention: Duration,
+    pub queue: usize,
+}
+
+impl Service {
+    /// The endpoint of one route, which stands at `path` in the service. It describes itself.
+    pub fn endpoint(&self, name: EndpointName, path: &str) -> Endpoint {
+        Endpoint {
+            name,
+            kind: EndpointKind::Http(self.upstream(path)),
+            concurrency: self.concurrency,
+            timeout: self.timeout,
+            retention: self.retention,
+            queue: self.queue,
+            batch: None,
+            description: String::new(),
+            input: None,
+            output: None,
+        }
+    }
+
+    /// How the route at `path` is called.
+    pub fn upstream(&self, path: &str) -> Upstream {
+        let path = path.replace('{', "{{").replace('}', "}}");
+        Upstream { url: format!("{}{path}", self.upstream.url), ..self.upstream.clone() }
+    }
+}
+
+/// An ONNX model that runs in this process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalModel {
+    pub model: PathBuf,
+    /// How many threads a run computes on; `None` is one for each core, shared with the other models.
+    pub threads: Option<usize>,
+    pub output: OutputFormat,
+}
+
+/// How a model's outputs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    Json,
+    Npy,
 }
 
 /// Worker processes that we start.
@@ -315,6 +378,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bentoml_service_is_no_endpoint_itself_and_its_routes_go_by_its_rules() {
+        let text = "[endpoints.s]\ntype = 'bentoml'\nurl = 'http://127.0.0.1:3001/'\nconcurrency = 4\nprefix = 's_'";
+        let config = load(text, &[]).unwrap().config;
+        assert_eq!((config.demo, &config.endpoints[..]), (false, &[][..]));
+        let [service] = &config.services[..] else { panic!("one service: {config:?}") };
+        assert_eq!((service.refresh, service.routes.len()), (Duration::from_secs(30), 0));
+        let endpoint = service.endpoint(EndpointName::new("s_a").unwrap(), "/a/{b}");
+        assert_eq!((endpoint.concurrency, endpoint.timeout), (4, config.limits.run_time));
+        let EndpointKind::Http(upstream) = &endpoint.kind else { panic!("an http endpoint: {endpoint:?}") };
+        assert_eq!(upstream.url, "http://127.0.0.1:3001/a/{{b}}");
+        assert_eq!(upstream.health.as_deref(), Some("http://127.0.0.1:3001/readyz"));
+    }
+
+    #[test]
     fn a_file_without_endpoints_is_served_with_the_demo() {
         assert!(load("[http]\nlisten = \"127.0.0.1:0\"", &[]).unwrap().config.demo);
         assert!(load("[endpoints]", &[]).unwrap().config.demo);
@@ -387,6 +464,7 @@ mod tests {
         assert_problem("[endpoints.a]\nurl = 'http://b'", "endpoints.a.type", "missing; write type = \"http\"");
         assert_problem("[endpoints.a]\ntype = 'http'", "endpoints.a.url", "missing; write url = ");
         assert_problem("[endpoints.a]\ntype = 'demo'", "endpoints.a.demo", "missing; write demo = ");
+        assert_problem("[endpoints.a]\ntype = 'onnx'", "endpoints.a.model", "missing; write model = \"model.onnx\"");
         for url in ["localhost:8000", "/path", "ftp://host/", "http://", "http:// host", "3"] {
             assert_problem(
                 &format!("[endpoints.a]\ntype = 'http'\nurl = '{url}'"),

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use ekiben_actors::endpoint;
 use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::batch::{Batch, BatchOptions};
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpError, HttpOptions};
+#[cfg(feature = "onnx")]
+use ekiben_actors::executor::onnx::{Onnx, OnnxError, OnnxOptions, OutputForm};
 use ekiben_actors::executor::process::{Process, ProcessError, ProcessOptions};
 use ekiben_actors::task::{EndpointName, Outcome, Output};
 
 use crate::config::{self, Endpoint, EndpointKind, Upstream, Workers};
+#[cfg(feature = "onnx")]
+use crate::config::{LocalModel, OutputFormat};
 use crate::demo;
 
 /// Why an endpoint cannot be run as its settings say.
@@ -24,6 +29,12 @@ pub struct ExecutorError {
 enum Reason {
     #[error(transparent)]
     Http(#[from] HttpError),
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    #[cfg(not(feature = "onnx"))]
+    #[error("type = \"onnx\" is not to be had: this program was built without the feature onnx")]
+    NoOnnx,
     #[error(transparent)]
     Process(#[from] ProcessError),
 }
@@ -42,9 +53,22 @@ pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
     })
 }
 
+/// An endpoint as the actor system runs it: the executor, by the rules of the settings.
+pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::Endpoint {
+    endpoint::Endpoint::shared(executor)
+        .concurrency(endpoint.concurrency)
+        .timeout(endpoint.timeout)
+        .retention(endpoint.retention)
+        .queue_max(endpoint.queue as u64)
+}
+
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {
     Ok(match &endpoint.kind {
         EndpointKind::Http(upstream) => Arc::new(Http::new(http(upstream))?),
+        #[cfg(feature = "onnx")]
+        EndpointKind::Onnx(local) => Arc::new(Onnx::new(onnx(local, endpoint.concurrency))?),
+        #[cfg(not(feature = "onnx"))]
+        EndpointKind::Onnx(_) => return Err(Reason::NoOnnx),
         EndpointKind::Process(workers) => Arc::new(Process::new(endpoint.name.clone(), process(workers, endpoint))?),
         EndpointKind::Demo(which) => demo::executor(*which),
         EndpointKind::Noop => Arc::new(Handler::new(|attempt| async move {
@@ -62,7 +86,8 @@ fn gathered(batch: &config::Batch, concurrency: usize) -> BatchOptions {
     }
 }
 
-fn http(upstream: &Upstream) -> HttpOptions {
+/// How an upstream is called.
+pub fn http(upstream: &Upstream) -> HttpOptions {
     HttpOptions {
         url: upstream.url.clone(),
         method: upstream.method.clone(),
@@ -72,6 +97,15 @@ fn http(upstream: &Upstream) -> HttpOptions {
         keep_headers: upstream.keep_headers.clone(),
         connect_timeout: upstream.connect_timeout,
     }
+}
+
+#[cfg(feature = "onnx")]
+fn onnx(local: &LocalModel, concurrency: usize) -> OnnxOptions {
+    let output = match local.output {
+        OutputFormat::Json => OutputForm::Json,
+        OutputFormat::Npy => OutputForm::Npy,
+    };
+    OnnxOptions { model: local.model.clone(), threads: local.threads, output, runs_max: concurrency }
 }
 
 fn process(workers: &Workers, endpoint: &Endpoint) -> ProcessOptions {

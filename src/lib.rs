@@ -7,10 +7,11 @@
 //! - [`serve`]: from settings to a service that runs, and back to nothing; [`telemetry`]: where log lines go.
 //! - [`routes`]: the URL map; [`app`]: what its handlers share; [`intake`]: request bodies on their way in;
 //!   [`wire`] and [`error`]: answers and refusals as clients read them; [`traffic`]: what watches every request.
-//! - `executors`: settings made into what runs the work.
+//! - `executors`: settings made into what runs the work; `bentoml`: keeps up with the BentoML services behind us.
 //! - [`metrics`]: what `/metrics` tells; [`demo`]: two endpoints to try it all with.
 
 pub mod app;
+mod bentoml;
 pub mod cli;
 pub mod config;
 pub mod demo;

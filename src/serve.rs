@@ -4,6 +4,7 @@
 //! open the store ─► start the actors ─► listen ─► … ─► a signal ─► drain ─► stop listening ─► close the store
 //! ```
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,14 +15,18 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{HttpServer, web};
 use ekiben_actors::clock::{Clock, SystemClock, stopwatch};
+use ekiben_actors::executor::http::HttpError;
 use ekiben_actors::limits::Limits;
 use ekiben_actors::store::Store;
 use ekiben_actors::store::embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::{StartError, System};
+use ekiben_actors::task::EndpointName;
+use futures::future::join_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
+use crate::bentoml::{Found, Service};
 use crate::config::{self, Config};
 use crate::executors::{self, ExecutorError};
 use crate::routes;
@@ -40,6 +45,10 @@ pub enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    #[error("endpoint \"{0}\": {1}")]
+    Service(EndpointName, HttpError),
+    #[error("a route of the BentoML service \"{service}\" cannot be served: {clash}")]
+    Clash { service: EndpointName, clash: String },
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("{address} cannot be listened on: {source}; choose another with --listen ADDR:PORT")]
@@ -62,17 +71,25 @@ pub fn run(config: Config) -> ExitCode {
 
 async fn serve(config: Arc<Config>) -> Result<ExitCode, ServeError> {
     let mut signals = Signals::new().map_err(ServeError::Signals)?;
-    let system = start_system(&config).await?;
+    let began = stopwatch();
+    let store = open_store(&config)?;
+    tracing::info!(opened_in_ms = began.elapsed().as_millis() as u64, "the store is open");
+    let (services, found) = begin_services(&config).await?;
+    let system = start_system(&config, store, &found).await?;
     let app = web::Data::new(App::new(system.clone(), &config));
+    found.into_iter().for_each(|found| app.serve_too(found.settings));
     let (server, address) = listen(&config, app.clone())?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    tell_where(&config, address);
+    tell_where(&config, &app, address);
+    let watch = |service: Service| actix_web::rt::spawn(service.watch(system.clone(), app.clone()));
+    let watchers: Vec<_> = services.into_iter().map(watch).collect();
 
     let ended = tokio::select! {
         signal = signals.next() => Ended::Signal(signal),
         actor = system.failure() => Ended::Failure(actor),
     };
+    watchers.iter().for_each(|watcher| watcher.abort());
     match ended {
         Ended::Signal(signal) => Ok(end(&config, &app, &system, handle, signal, signals).await),
         Ended::Failure(actor) => {
@@ -89,19 +106,39 @@ enum Ended {
 
 // ---- starting ----
 
-async fn start_system(config: &Config) -> Result<System, ServeError> {
-    let began = stopwatch();
-    let store = open_store(config)?;
-    tracing::info!(opened_in_ms = began.elapsed().as_millis() as u64, "the store is open");
+/// Asks the BentoML services, all at once, and answers with them and the endpoints they have to begin with.
+async fn begin_services(config: &Config) -> Result<(Vec<Service>, Vec<Found>), ServeError> {
+    let data = match &config.store {
+        config::Store::Embedded(embedded) => Some(embedded.data.as_path()),
+        config::Store::Memory => None,
+    };
+    let mut services = Vec::new();
+    for settings in &config.services {
+        let service = Service::new(settings.clone(), data);
+        services.push(service.map_err(|error| ServeError::Service(settings.name.clone(), error))?);
+    }
+    let found = join_all(services.iter_mut().map(Service::begin)).await;
+    let mut taken: HashSet<EndpointName> = config.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    for (service, found) in services.iter().zip(&found) {
+        for Found { settings, .. } in found {
+            if !taken.insert(settings.name.clone()) {
+                let clash = service.clash(&settings.name);
+                return Err(ServeError::Clash { service: service.name().clone(), clash });
+            }
+        }
+    }
+    Ok((services, found.into_iter().flatten().collect()))
+}
+
+async fn start_system(config: &Config, store: Arc<dyn Store>, found: &[Found]) -> Result<System, ServeError> {
     let mut builder = System::builder(store).retention(config.results.retention).limits(limits(config));
     for endpoint in &config.endpoints {
-        let executor = executors::of(endpoint)?;
-        let policy = ekiben_actors::endpoint::Endpoint::shared(executor)
-            .concurrency(endpoint.concurrency)
-            .timeout(endpoint.timeout)
-            .retention(endpoint.retention)
-            .queue_max(endpoint.queue as u64);
+        let policy = executors::policy(endpoint, executors::of(endpoint)?);
         builder = builder.endpoint(endpoint.name.as_str(), policy).map_err(StartError::Name)?;
+    }
+    for Found { settings, executor } in found {
+        let policy = executors::policy(settings, executor.clone());
+        builder = builder.endpoint(settings.name.as_str(), policy).map_err(StartError::Name)?;
     }
     Ok(builder.start().await?)
 }
@@ -161,13 +198,13 @@ fn listen(config: &Config, app: web::Data<App>) -> Result<(Server, SocketAddr), 
     Ok((server.run(), address))
 }
 
-fn tell_where(config: &Config, address: SocketAddr) {
+fn tell_where(config: &Config, app: &App, address: SocketAddr) {
     if config.demo {
         tracing::info!(
             "no endpoint is configured, so the two demo endpoints are offered; see README for the first steps"
         );
     }
-    for endpoint in &config.endpoints {
+    for endpoint in app.described() {
         tracing::info!(endpoint = %endpoint.name, concurrency = endpoint.concurrency, "endpoint");
     }
     tracing::info!(address = %address, version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");

@@ -98,6 +98,36 @@ fn check_without_a_file_tells_of_the_demo() {
 }
 
 #[test]
+fn a_flag_is_enough_for_a_bentoml_service_and_takes_the_place_of_the_demo() {
+    let ran = Bench::new().ekiben(&["check", "--bentoml", "http://user:hush@127.0.0.1:3001/"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let served = "\nendpoints:\n  bentoml  bentoml http://***@127.0.0.1:3001, every route; \
+                  1 at a time, up to 1h each, results kept 24h\n";
+    assert!(ran.stdout.ends_with(served), "{}", ran.stdout);
+}
+
+#[test]
+fn a_bentoml_service_that_cannot_be_is_refused_with_the_way_out() {
+    let bench = Bench::new();
+    let file = "[endpoints.s]\ntype = \"bentoml\"\nurl = \"http://localhost:3001/?a=1\"\nroutes = [\"/a\"]\n\
+                prefix = \"9\"\ndescription = \"x\"\nmax_wait = \"1s\"\n";
+    bench.write("bad.toml", file);
+    let ran = bench.ekiben(&["check", "--config", "bad.toml", "--bentoml", "http://127.0.0.1:3000"]);
+    assert_eq!(ran.code, Some(1));
+    let told = [
+        "there are 6 problems",
+        "\n  endpoints.s.url (bad.toml:3): \"http://localhost:3001/?a=***\" has a query; write",
+        "\n  endpoints.s.routes (bad.toml:4): \"/a\" is a path; write the name of the route, such as \"a\"",
+        "\n  endpoints.s.prefix (bad.toml:5): no name of an endpoint can begin with \"9\"; write one such as",
+        "\n  endpoints.s.description (bad.toml:6): of no use with type = \"bentoml\"",
+        "\n  endpoints.s.max_wait (bad.toml:7): of no use with type = \"bentoml\"",
+        "\n  endpoints.bentoml.url (flag --bentoml): ekiben itself is to listen on 127.0.0.1:3000",
+        "--listen 127.0.0.1:3100",
+    ];
+    assert_has(&ran.stderr, &told);
+}
+
+#[test]
 fn all_problems_are_told_at_once_each_with_its_place_and_the_way_out() {
     let bench = Bench::new();
     let file =

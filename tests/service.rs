@@ -1,5 +1,7 @@
 //! The service as its users meet it: the real binary on a free port, driven over HTTP and by signals.
 
+#[path = "service/bentoml.rs"]
+mod bentoml;
 #[path = "service/client.rs"]
 mod client;
 #[path = "service/crash.rs"]
@@ -15,6 +17,9 @@ mod hostile;
 mod model_servers;
 #[path = "service/observing.rs"]
 mod observing;
+#[cfg(feature = "onnx")]
+#[path = "service/onnx.rs"]
+mod onnx;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/program.rs"]
 mod program;
@@ -26,11 +31,15 @@ mod quick_starts;
 mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
+#[path = "service/schema_changes.rs"]
+mod schema_changes;
 #[path = "service/stopping.rs"]
 mod stopping;
 #[path = "service/upstream.rs"]
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/workers.rs"]
+mod workers;
 #[path = "service/yielding.rs"]
 mod yielding;

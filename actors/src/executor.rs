@@ -18,6 +18,8 @@ pub mod guard;
 pub mod handler;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
 

@@ -87,10 +87,12 @@ fn code(outcome: Outcome) -> FailureCode {
 #[tokio::test]
 async fn what_gathers_while_a_batch_runs_is_the_next_one_and_each_gets_its_own_result() {
     let mut bench = Bench::new(Form::List, 4, Duration::ZERO, doubled);
-    bench.gate.add_permits(100);
     let mut running = vec![bench.run(attempt(json!(0)))];
     assert_eq!(bench.next_batch().await, json!([0]));
     running.extend((1..10).map(|number| bench.run(attempt(json!(number)))));
+    // Long enough for at least two of them to be in line behind the first, which holds the model.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    bench.gate.add_permits(100);
     let results: Vec<Value> = join_all(running).await.into_iter().map(|outcome| read(outcome.unwrap())).collect();
     assert_eq!(results, (0..10).map(|number| json!(number * 2)).collect::<Vec<_>>());
     let mut sizes = Vec::new();

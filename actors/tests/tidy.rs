@@ -73,6 +73,9 @@ const ONLY_IN: &[(&str, &str)] = &[
     ("hyper", "executor/http"),
     ("reqwest", "executor/http"),
     ("rustls", "executor/http"),
+    ("rten", "executor/onnx"),
+    ("rten_onnx", "executor/onnx"),
+    ("rten_tensor", "executor/onnx"),
     ("command_fds", "executor/process"),
     ("nix", "executor/process"),
 ];

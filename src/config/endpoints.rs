@@ -8,10 +8,14 @@ use ekiben_actors::task::EndpointName;
 use super::read::{MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
 use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Table, Value};
-use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, schema};
+use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, Service, schema};
 
+mod bentoml;
 mod http;
+mod onnx;
 mod process;
+
+use bentoml::Bentoml;
 
 /// The most attempts of one endpoint at a time.
 const CONCURRENCY_MAX: usize = 10_000;
@@ -19,7 +23,8 @@ const CONCURRENCY_MAX: usize = 10_000;
 /// The longest a batch may wait for its second task.
 const BATCH_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 
-pub fn endpoints(node: Option<Node>, notes: &mut Notes) -> Vec<Endpoint> {
+/// The endpoints, and the services whose routes become more of them.
+pub fn endpoints(node: Option<Node>, notes: &mut Notes) -> (Vec<Endpoint>, Vec<Service>) {
     let tables = match node {
         None => Table::default(),
         Some(Node { value: Value::Table(tables), .. }) => tables,
@@ -30,20 +35,34 @@ pub fn endpoints(node: Option<Node>, notes: &mut Notes) -> Vec<Endpoint> {
             Table::default()
         }
     };
-    let mut endpoints = Vec::new();
+    let (mut endpoints, mut services) = (Vec::new(), Vec::new());
     for (written, node) in tables {
         let path = dotted("endpoints", &written);
-        let name = name(&written);
+        let name = endpoint_name(&written);
         if let Err(complaint) = &name {
             notes.complain(&path, Some(node.origin.clone()), complaint);
         }
         // Under a bad name, too, all that is wrong is told.
-        endpoints.extend(endpoint(name.ok(), Section::begin(path, node, notes)));
+        match read(name.ok(), Section::begin(path, node, notes)) {
+            Some(Read::Endpoint(endpoint)) => endpoints.push(endpoint),
+            Some(Read::Service(service)) => services.push(service),
+            None => {}
+        }
     }
-    endpoints
+    (endpoints, services)
 }
 
-fn name(written: &str) -> Result<EndpointName, String> {
+/// What a section says.
+enum Read {
+    Endpoint(Endpoint),
+    Service(Service),
+}
+
+/// Takes a name that an endpoint can have beside our own routes.
+///
+/// # Errors
+/// It is not such a name; the text says why, and the way out.
+pub fn endpoint_name(written: &str) -> Result<EndpointName, String> {
     let name = EndpointName::new(written).map_err(|error| error.to_string())?;
     match RESERVED_NAMES.iter().find(|reserved| written.eq_ignore_ascii_case(reserved)) {
         Some(reserved) => Err(format!("/{reserved} is a route of ekiben's own; give the endpoint another name")),
@@ -57,37 +76,87 @@ struct Type {
     name: &'static str,
     /// The keys that only it has.
     keys: &'static [&'static str],
-    read: fn(&mut Section) -> EndpointKind,
+    read: fn(&mut Section) -> Kind,
+}
+
+/// What a section of some type stands for.
+enum Kind {
+    Endpoint(EndpointKind),
+    /// As many endpoints as the service has routes.
+    Service(Bentoml),
+}
+
+impl From<EndpointKind> for Kind {
+    fn from(kind: EndpointKind) -> Self {
+        Kind::Endpoint(kind)
+    }
 }
 
 const TYPES: &[Type] = &[
-    Type { name: "http", keys: http::KEYS, read: |section| EndpointKind::Http(http::upstream(section)) },
-    Type { name: "process", keys: process::KEYS, read: |section| EndpointKind::Process(process::workers(section)) },
-    Type { name: "demo", keys: &["demo"], read: |section| EndpointKind::Demo(section.choice("demo", DEMOS)) },
-    Type { name: "noop", keys: &[], read: |_| EndpointKind::Noop },
+    Type { name: "http", keys: http::KEYS, read: |section| EndpointKind::Http(http::upstream(section)).into() },
+    Type { name: "bentoml", keys: bentoml::KEYS, read: |section| Kind::Service(bentoml::service(section)) },
+    Type {
+        name: "process",
+        keys: process::KEYS,
+        read: |section| EndpointKind::Process(process::workers(section)).into(),
+    },
+    Type { name: "onnx", keys: onnx::KEYS, read: |section| EndpointKind::Onnx(onnx::local_model(section)).into() },
+    Type { name: "demo", keys: &["demo"], read: |section| EndpointKind::Demo(section.choice("demo", DEMOS)).into() },
+    Type { name: "noop", keys: &[], read: |_| EndpointKind::Noop.into() },
 ];
 
 const DEMOS: &[(&str, Demo)] = &[("denoise", Demo::Denoise), ("detect_language", Demo::DetectLanguage)];
 
-/// Reads one endpoint; `None` where its name or its type is not to be had.
-fn endpoint(name: Option<EndpointName>, mut section: Section) -> Option<Endpoint> {
+/// What only a single endpoint says of itself. A service describes its routes, and batches by itself.
+const OF_ENDPOINTS: [&str; 6] = ["max_batch_size", "max_wait", "batch_form", "description", "input", "output"];
+
+/// Reads one section; `None` where its name or its type is not to be had.
+fn read(name: Option<EndpointName>, mut section: Section) -> Option<Read> {
     let kind = kind(&mut section);
-    let batch = batch(&mut section);
-    let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
+    let read = match kind {
+        Some(Kind::Service(bentoml)) => service(name, bentoml, &mut section).map(Read::Service),
+        Some(Kind::Endpoint(kind)) => endpoint(name, Some(kind), &mut section).map(Read::Endpoint),
+        None => endpoint(name, None, &mut section).map(Read::Endpoint),
+    };
+    section.end();
+    read
+}
+
+/// The rules by which tasks run, common to all types.
+struct Rules {
+    concurrency: usize,
+    timeout: Duration,
+    retention: Duration,
+    queue: usize,
+}
+
+fn rules(section: &mut Section, slots: usize) -> Rules {
     section.otherwise("concurrency", Value::Integer(slots.min(CONCURRENCY_MAX) as i64));
-    section.otherwise("description", Value::Text(String::new()));
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
     section.inherit("queue", "limits.queue_per_endpoint");
+    Rules {
+        concurrency: section.count("concurrency", 1..=CONCURRENCY_MAX),
+        timeout: section.time("timeout", MOMENT..=TIME_MAX),
+        retention: section.time("retention", RETENTION),
+        queue: section.count("queue", 1..=TASKS_MAX),
+    }
+}
 
-    let concurrency = section.count("concurrency", 1..=CONCURRENCY_MAX);
-    let timeout = section.time("timeout", MOMENT..=TIME_MAX);
-    let retention = section.time("retention", RETENTION);
-    let queue = section.count("queue", 1..=TASKS_MAX);
+fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) -> Option<Service> {
+    let Bentoml { upstream, routes, prefix, refresh } = bentoml;
+    let Rules { concurrency, timeout, retention, queue } = rules(section, 1);
+    Some(Service { name: name?, upstream, routes, prefix, refresh, concurrency, timeout, retention, queue })
+}
+
+fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mut Section) -> Option<Endpoint> {
+    let batch = batch(section);
+    let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
+    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
+    section.otherwise("description", Value::Text(String::new()));
     let description = section.text("description", "\"what it does\"");
     let input = section.optional_of("input", schema::input);
     let output = section.optional_of("output", schema::output);
-    section.end();
     Some(Endpoint {
         name: name?,
         kind: kind?,
@@ -115,7 +184,7 @@ fn batch(section: &mut Section) -> Option<Batch> {
     (batch.max_size > 1).then_some(batch)
 }
 
-fn kind(section: &mut Section) -> Option<EndpointKind> {
+fn kind(section: &mut Section) -> Option<Kind> {
     let choices: Vec<(&str, Type)> = TYPES.iter().map(|known| (known.name, *known)).collect();
     let Some((chosen, written)) = section.tag(&choices) else {
         TYPES.iter().for_each(|known| section.forget(known.keys));
@@ -123,5 +192,9 @@ fn kind(section: &mut Section) -> Option<EndpointKind> {
     };
     let of_others = TYPES.iter().flat_map(|known| known.keys).filter(|key| !chosen.keys.contains(key));
     section.without(of_others.copied(), &written, chosen.name);
-    Some((chosen.read)(section))
+    let kind = (chosen.read)(section);
+    if let Kind::Service(_) = kind {
+        section.without(OF_ENDPOINTS.into_iter(), &written, chosen.name);
+    }
+    Some(kind)
 }

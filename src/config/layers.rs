@@ -39,6 +39,8 @@ pub struct Sources {
     pub listen: Option<String>,
     /// The flag `--data`.
     pub data: Option<PathBuf>,
+    /// The flag `--bentoml`: the URL of a service.
+    pub bentoml: Option<String>,
 }
 
 /// The layers in one tree.
@@ -147,6 +149,12 @@ fn flags(tree: &mut Table, sources: &Sources, problems: &mut Vec<Problem>) {
     if let Some(listen) = &sources.listen {
         let node = Node { value: Value::Text(listen.clone()), origin: Origin::Flag("--listen") };
         tree.insert_at(&["http", "listen"], node);
+    }
+    if let Some(url) = &sources.bentoml {
+        for (key, value) in [("type", "bentoml"), ("url", url)] {
+            let node = Node { value: Value::Text(value.to_owned()), origin: Origin::Flag("--bentoml") };
+            tree.insert_at(&["endpoints", "bentoml", key], node);
+        }
     }
     if let Some(data) = &sources.data {
         let origin = Origin::Flag("--data");

@@ -1,18 +1,19 @@
 //! Reads the sections of the tree into the typed settings, with the bounds of each value.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actix_web::http::Uri;
 use tracing_subscriber::EnvFilter;
 
 use super::endpoints::endpoints;
 use super::layers::Layered;
 use super::problem::{Problems, nearest};
-use super::section::{Notes, Section};
+use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Origin, Table, Value};
-use super::{Config, EmbeddedStore, Http, Limits, Loaded, Log, LogFormat, Results, Store};
+use super::{Config, EmbeddedStore, Http, Limits, Loaded, Log, LogFormat, Results, Service, Store};
 
 /// The most of whatever takes time: no deadline that is reckoned from it overflows.
 pub const TIME_MAX: Duration = Duration::from_secs(100 * 31_557_600);
@@ -46,19 +47,40 @@ fn read(layered: Layered) -> (Config, Notes) {
     let mut tree = layered.tree;
     let mut notes = Notes::default();
     notes.problems.extend(layered.problems);
-    let config = Config {
-        http: http(begin("http", &mut tree, &mut notes)),
-        store: store(begin("store", &mut tree, &mut notes)),
-        results: results(begin("results", &mut tree, &mut notes)),
-        limits: limits(begin("limits", &mut tree, &mut notes)),
-        log: log(begin("log", &mut tree, &mut notes)),
-        // After `results` and `limits`, whose values stand in for what an endpoint does not say.
-        endpoints: endpoints(tree.remove("endpoints"), &mut notes),
-        demo: layered.demo,
-    };
+    let http = http(begin("http", &mut tree, &mut notes));
+    let store = store(begin("store", &mut tree, &mut notes));
+    let results = results(begin("results", &mut tree, &mut notes));
+    let limits = limits(begin("limits", &mut tree, &mut notes));
+    let log = log(begin("log", &mut tree, &mut notes));
+    // After `results` and `limits`, whose values stand in for what an endpoint does not say.
+    let (endpoints, services) = endpoints(tree.remove("endpoints"), &mut notes);
+    for service in &services {
+        not_ourselves(service, http.listen, &mut notes);
+    }
+    let config = Config { http, store, results, limits, log, endpoints, services, demo: layered.demo };
     notes.leave("", tree);
     notes.complain_of_unknown_keys(&["http", "store", "results", "limits", "log", "endpoints"]);
     (config, notes)
+}
+
+/// Both ekiben and BentoML take port 3000 where nothing is said: the one must not be in front of itself.
+fn not_ourselves(service: &Service, listen: SocketAddr, notes: &mut Notes) {
+    let Ok(url) = service.upstream.url.parse::<Uri>() else { return };
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let here = match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback() || address == listen.ip(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    };
+    if here && port == listen.port() {
+        let path = dotted("endpoints", service.name.as_str());
+        let complaint = format!(
+            "ekiben itself is to listen on {listen}, where this service would be; start the service on another port, \
+             or ekiben with --listen 127.0.0.1:{}",
+            port.checked_add(100).unwrap_or(3000),
+        );
+        notes.complain(&dotted(&path, "url"), notes.origin_of(&path, "url"), complaint);
+    }
 }
 
 fn begin<'a>(name: &str, tree: &mut Table, notes: &'a mut Notes) -> Section<'a> {

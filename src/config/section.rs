@@ -51,6 +51,12 @@ impl Notes {
         }
     }
 
+    /// Where a setting that was read was written.
+    pub fn origin_of(&self, section: &str, key: &str) -> Option<Origin> {
+        let setting = self.settings.iter().find(|setting| setting.section == section && setting.key == key);
+        setting.map(|setting| setting.origin.clone())
+    }
+
     /// Each key that was asked for, with its section.
     #[cfg(test)]
     pub fn known_keys(&self) -> impl Iterator<Item = (&str, &'static str)> {

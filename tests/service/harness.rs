@@ -23,6 +23,8 @@ pub struct Server {
     address: SocketAddr,
     /// Where it runs and keeps its data.
     folder: PathBuf,
+    /// Flags of `serve`, beside those of the harness.
+    flags: Vec<String>,
     /// Declared after `program`, so that the folder goes when the process is gone; `None` where it is the test's.
     _home: Option<TempDir>,
 }
@@ -33,34 +35,41 @@ impl Server {
     pub fn start(config: &str) -> Self {
         let home = new_folder();
         std::fs::write(home.path().join(CONFIG), config).expect("the folder is ours");
-        Self::start_with(home.path().to_owned(), Some(home))
+        Self::start_with(home.path().to_owned(), Some(home), &[])
     }
 
     /// Starts as a newcomer does: with no config file at all.
     #[track_caller]
     pub fn start_without_config() -> Self {
+        Self::start_with_flags(&[])
+    }
+
+    /// Starts with no config file but with these flags.
+    #[track_caller]
+    pub fn start_with_flags(flags: &[&str]) -> Self {
         let home = new_folder();
-        Self::start_with(home.path().to_owned(), Some(home))
+        Self::start_with(home.path().to_owned(), Some(home), flags)
     }
 
     /// Starts in a folder that is the test's own and outlives the server.
     #[track_caller]
     pub fn start_in(folder: &Path, config: &str) -> Self {
         std::fs::write(folder.join(CONFIG), config).expect("the folder can be written to");
-        Self::start_with(folder.to_owned(), None)
+        Self::start_with(folder.to_owned(), None, &[])
     }
 
     #[track_caller]
-    fn start_with(folder: PathBuf, home: Option<TempDir>) -> Self {
-        let (program, address) = start(&folder, ANY_PORT);
-        Self { program, address, folder, _home: home }
+    fn start_with(folder: PathBuf, home: Option<TempDir>, flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let (program, address) = start(&folder, ANY_PORT, &flags);
+        Self { program, address, folder, flags, _home: home }
     }
 
     /// Starts anew on the same folder and address, with the config as it stands there. The old process has ended.
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.program.has_ended(), "a server that still runs cannot be restarted");
-        (self.program, self.address) = start(&self.folder, &self.address.to_string());
+        (self.program, self.address) = start(&self.folder, &self.address.to_string(), &self.flags);
     }
 
     /// `http://` and the address, with nothing after it.
@@ -118,8 +127,9 @@ pub fn ekiben(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 #[track_caller]
-fn start(folder: &Path, listen: &str) -> (Program, SocketAddr) {
+fn start(folder: &Path, listen: &str, flags: &[String]) -> (Program, SocketAddr) {
     let mut arguments = vec!["serve", "--listen", listen];
+    arguments.extend(flags.iter().map(String::as_str));
     if folder.join(CONFIG).exists() {
         arguments.extend(["--config", CONFIG]);
     }
@@ -143,7 +153,7 @@ fn wait_until_ready(program: &mut Program, address: SocketAddr) {
 }
 
 /// Asks by hand, so that the harness needs no runtime.
-fn ask_whether_ready(address: SocketAddr) -> std::io::Result<String> {
+pub fn ask_whether_ready(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: ekiben\r\nConnection: close\r\n\r\n")?;

@@ -59,6 +59,7 @@ impl QuickStart {
         let mut shell = Command::new("bash");
         shell.args(["-c", &script]).current_dir(folder.path()).env("PATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
         shell.env("EKIBEN__HTTP__LISTEN", format!("127.0.0.1:{ours}")).env("BENTOML_DO_NOT_TRACK", "true");
+        shell.env("BENTOML_HOME", folder.path()).env("TMPDIR", folder.path());
         let mut shell = Program::start("the quick start", shell);
         let status = shell.wait_for_exit_within(PATIENCE);
         assert!(status.success(), "the quick start ended with {status}; its output is below");
@@ -75,4 +76,9 @@ fn free_port() -> String {
 #[test]
 fn an_http_model_server() {
     QuickStart::under("Any HTTP model server").play(Clients::Models);
+}
+
+#[test]
+fn a_bentoml_service() {
+    QuickStart::under("A BentoML service").play(Clients::Current);
 }

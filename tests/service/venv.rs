@@ -76,13 +76,21 @@ impl Venv {
     /// Starts a script of `tests/python`, in a temporary folder for whatever it and BentoML want to keep.
     #[track_caller]
     pub fn start(&self, script: &str, arguments: &[&str], folder: &Path) -> Program {
+        let mut command = self.python(folder);
+        command.arg(scripts().join(script)).args(arguments);
+        Program::start(script, command)
+    }
+
+    /// Python, to be run in such a folder, and in an environment that says nothing to BentoML. It finds the modules of
+    /// `tests/python`.
+    pub fn python(&self, folder: &Path) -> Command {
         let mut command = Command::new(self.folder.join("bin/python"));
-        command.arg(scripts().join(script)).args(arguments).current_dir(folder);
+        command.current_dir(folder).env("HOME", folder).env("PYTHONPATH", scripts());
         command.env("TMPDIR", folder).env("BENTOML_HOME", folder).env("BENTOML_DO_NOT_TRACK", "true");
         command.env("PYTHONUNBUFFERED", "1").env("PYTHONDONTWRITEBYTECODE", "1");
         // Of the caller's environment nothing may reach the client but what the script says.
-        command.env("no_proxy", "*").env_remove("PYTHONPATH").env_remove("BENTO_CLOUD_API_KEY");
-        Program::start(script, command)
+        command.env("no_proxy", "*").env_remove("BENTO_CLOUD_API_KEY");
+        command
     }
 
     /// Runs a script to its end, which must be a good one.

@@ -110,7 +110,11 @@ async fn a_task_that_kills_its_worker_each_time_fails_with_the_reason_and_its_ne
 async fn what_workers_do_on_bad_days_ends_as_a_clear_failure_and_leaves_the_endpoint_well() {
     let server = Server::start(&format!(
         "[limits]\ncrash_budget = 1\n{}",
-        endpoint("any", "hostile.py", "task = \"behave\"\nworkers = 1\ntimeout = \"15s\"\ngrace = \"1s\"\nmemory = \"256MiB\"\n")
+        endpoint(
+            "any",
+            "hostile.py",
+            "task = \"behave\"\nworkers = 1\ntimeout = \"15s\"\ngrace = \"1s\"\nmemory = \"256MiB\"\n"
+        )
     ));
     let client = Client::new(&server.url(), "any");
     let bad_days = [
@@ -143,7 +147,11 @@ async fn what_workers_do_on_bad_days_ends_as_a_clear_failure_and_leaves_the_endp
 
 #[tokio::test]
 async fn workers_come_with_the_queue_and_go_when_it_is_empty() {
-    let server = Server::start(&endpoint("noop", "hostile.py", "task = \"behave\"\nworkers = { min = 0, max = 3 }\nidle = \"500ms\"\n"));
+    let server = Server::start(&endpoint(
+        "noop",
+        "hostile.py",
+        "task = \"behave\"\nworkers = { min = 0, max = 3 }\nidle = \"500ms\"\n",
+    ));
     let client = Client::new(&server.url(), "noop");
     let none_left = || workers_of(&server, "hostile.py").is_empty().then_some(());
     let scaled = |line: &str, to: &str| line.contains("scaled") && field(line, "to").as_deref() == Some(to);
@@ -187,7 +195,9 @@ fn the_python_package_installs_in_a_fresh_environment() {
 fn the_python_package_passes_its_own_tests_and_a_type_checker() {
     let venv = Venv::of(Clients::Models);
     let folder = tempfile::tempdir().unwrap();
-    for arguments in [["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"].as_slice(), &["-m", "mypy", "src/ekiben"]] {
+    for arguments in
+        [["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"].as_slice(), &["-m", "mypy", "src/ekiben"]]
+    {
         let mut command = Command::new(venv.programs().join("python"));
         command.args(arguments).current_dir(root().join("clients/python")).env("PYTHONPATH", "src");
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("MYPY_CACHE_DIR", folder.path());

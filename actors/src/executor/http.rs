@@ -9,6 +9,7 @@
 //! - `health`: whether an upstream that was away is back
 //! - `answer`: what is made of what comes back
 //! - `trouble`: what is made of it when nothing usable does
+//! - `page`: what the upstream says of itself
 //! - `tls`: whom an https URL trusts; there with the feature `https`
 
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::task::{Failure, FailureCode, Outcome};
 
 mod answer;
 mod health;
+mod page;
 mod request;
 mod template;
 #[cfg(feature = "https")]
@@ -33,6 +35,8 @@ mod trouble;
 
 use health::Health;
 use template::Template;
+
+pub use page::PageError;
 
 /// How long a connection stays open with nothing to do. Below the patience of the usual servers (gunicorn: 2 s,
 /// uvicorn and Node: 5 s), so that a request does not set out on a connection that is being closed.

@@ -14,23 +14,34 @@ pub const KEYS: &[&str] =
 
 pub fn upstream(section: &mut Section) -> Upstream {
     section.otherwise("method", Value::Text("POST".to_owned()));
+    let url = section.required("url", &format!("\"{EXAMPLE}\""), String::new(), |value| url(value, EXAMPLE));
+    let method = section.choice("method", &[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")]);
+    let health = section.optional_of("health", |value| self::url(value, EXAMPLE));
+    called(section, url, method, health)
+}
+
+/// Reads how an upstream is called, whatever for: the headers, the time for a connection, whom to trust.
+pub fn called(section: &mut Section, url: String, method: &str, health: Option<String>) -> Upstream {
     section.otherwise("forward_headers", Value::List(Vec::new()));
     section.otherwise("keep_headers", Value::List(Vec::new()));
     section.otherwise("connect_timeout", Value::Text("10s".to_owned()));
     Upstream {
-        url: section.required("url", "\"http://127.0.0.1:8000/predict\"", String::new(), url),
-        method: section.choice("method", &[("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH")]).to_owned(),
+        url,
+        method: method.to_owned(),
         headers: section.optional_of("headers", own_headers).unwrap_or_default(),
         forward_headers: headers(section, "forward_headers", &NEVER_FORWARDED),
         keep_headers: headers(section, "keep_headers", &NEVER_KEPT),
         connect_timeout: section.time("connect_timeout", MOMENT..=TIME_MAX),
-        health: section.optional_of("health", url),
+        health,
         ca_file: section.optional_of("ca_file", path),
     }
 }
 
-fn url(value: &Value) -> Result<String, String> {
-    let way_out = "write one such as \"http://127.0.0.1:8000/predict\"";
+const EXAMPLE: &str = "http://127.0.0.1:8000/predict";
+
+/// The URL of an HTTP server. The example is what a complaint shows.
+pub fn url(value: &Value, example: &str) -> Result<String, String> {
+    let way_out = format!("write one such as \"{example}\"");
     let Value::Text(text) = value else { return Err(format!("{value} is not a URL; {way_out}")) };
     let url: Uri =
         without_places(text).parse().map_err(|error| format!("{value} is not a URL ({error}); {way_out}"))?;
