@@ -100,6 +100,11 @@ impl Bench {
     }
 }
 
+fn pid(shown: &Output) -> Value {
+    let shown: Value = serde_json::from_slice(&shown.body.read().unwrap()).unwrap();
+    shown["pid"].clone()
+}
+
 async fn until(is_so: impl Fn() -> bool, otherwise: impl Fn() -> String) {
     let waiting = async {
         while !is_so() {
@@ -174,6 +179,14 @@ async fn a_failure_without_an_answer_has_its_code_and_words() {
     let outcome = Bench::usual().run("refuse").await;
     let Outcome::Failed(failure, None) = outcome else { panic!("{outcome:?}") };
     assert_eq!(failure, Failure::new(FailureCode::BadInput, "no such style"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_says_of_an_attempt_that_has_ended_is_ignored() {
+    let bench = Bench::usual();
+    let before = bench.shown().await;
+    assert!(matches!(bench.run("speak_after_the_end").await, Outcome::Done(_)));
+    assert_eq!(bench.shown().await["pid"], before["pid"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,6 +370,16 @@ async fn garbage_on_the_channel_ends_the_worker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_about_a_strange_attempt_ends_the_worker() {
     assert_crash("send_wrong_id", FailureCode::Protocol, "it spoke of the attempt 1001", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_ends_twice_ends_the_worker() {
+    let bench = Bench::usual();
+    let before = bench.shown().await;
+    assert!(matches!(bench.run("end_twice").await, Outcome::Done(_)));
+    let is_replaced =
+        async { while !matches!(bench.run("").await, Outcome::Done(output) if pid(&output) != before["pid"]) {} };
+    timeout(PATIENCE, is_replaced).await.expect("it is replaced in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,12 @@ def log(run, body):
     send({"type": "done", "id": run["id"]}, b"null")
 
 
+def speak_after_the_end(run, body):
+    send({"type": "done", "id": run["id"]}, b"null")
+    send({"type": "progress", "id": run["id"], "fraction": 1})
+    send({"type": "log", "id": run["id"], "level": "info", "message": "too late"})
+
+
 # Tasks that do not.
 
 
@@ -125,6 +131,12 @@ def send_garbage(run, body):
 
 def send_wrong_id(run, body):
     send({"type": "done", "id": run["id"] + 1000}, b"null")
+    time.sleep(1000)
+
+
+def end_twice(run, body):
+    send({"type": "done", "id": run["id"]}, b"null")
+    send({"type": "done", "id": run["id"]}, b"null")
     time.sleep(1000)
 
 
@@ -170,12 +182,14 @@ TASKS = [
     stall,
     wait_for_cancel,
     log,
+    speak_after_the_end,
     print_without_newline,
     print_much,
     fork_and_exit,
     close_channel,
     send_garbage,
     send_wrong_id,
+    end_twice,
     send_strange_type,
     send_half,
     ignore_everything,

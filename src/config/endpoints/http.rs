@@ -83,8 +83,9 @@ fn own_headers(value: &Value) -> Result<Vec<(String, String)>, String> {
 }
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1) or to the framing of one message.
-const NEVER_PASSED: [&str; 10] = [
+const NEVER_PASSED: [&str; 11] = [
     "connection",
+    "content-encoding",
     "content-length",
     "host",
     "keep-alive",

@@ -55,6 +55,8 @@ async fn obey<R: AsyncRead + Unpin>(
 ) -> Result<(), Deaf> {
     match message {
         FromWorker::Hello(_) => return Err(Deaf::Breach("it said hello twice".to_owned())),
+        // Threads of an attempt may speak on for a moment after it has ended.
+        FromWorker::Progress { id, .. } | FromWorker::Log { id, .. } if worker.has_ended(id) => {}
         FromWorker::Progress { id, fraction } => known(id, worker.progress(id))?.report(fraction),
         FromWorker::Log { id, level, message } => {
             worker.group.log.message(level, known(id, worker.task(id))?, &message);

@@ -134,6 +134,12 @@ impl Worker {
         let _ = self.outbox.send(Outgoing { start, body: Body::default() });
     }
 
+    /// Whether it was given an attempt that has ended.
+    pub fn has_ended(&self, id: u64) -> bool {
+        let attempts = self.attempts();
+        (1..=attempts.last_id).contains(&id) && !attempts.in_flight.contains_key(&id)
+    }
+
     /// Where the output of an attempt goes; `None` where there is no such attempt.
     pub fn outputs(&self, id: u64) -> Option<Outputs> {
         self.attempts().in_flight.get(&id).map(|attempt| attempt.outputs.clone())
