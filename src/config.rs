@@ -189,6 +189,8 @@ pub struct Upstream {
     /// Headers of the answer that are kept, beside those always kept; in lower case.
     pub keep_headers: Vec<String>,
     pub connect_timeout: Duration,
+    /// Statuses after which a task runs again, within its crash budget.
+    pub retry_statuses: Vec<u16>,
     /// Asked whether the upstream is back once it was away.
     pub health: Option<String>,
     /// Authorities to trust beside those the machine trusts.
@@ -212,6 +214,7 @@ pub struct Service {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    pub batch: Option<Batch>,
 }
 
 impl Service {
@@ -224,7 +227,7 @@ impl Service {
             timeout: self.timeout,
             retention: self.retention,
             queue: self.queue,
-            batch: None,
+            batch: self.batch.clone(),
             description: String::new(),
             input: None,
             output: None,

@@ -46,15 +46,15 @@ enum Reason {
 /// # Errors
 /// What the settings name cannot be used.
 pub fn of(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, ExecutorError> {
-    let made = made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })?;
-    Ok(match &endpoint.batch {
-        Some(batch) => Arc::new(Batch::new(made, gathered(batch, endpoint.concurrency))),
-        None => made,
-    })
+    made(endpoint).map_err(|reason| ExecutorError { endpoint: endpoint.name.clone(), reason })
 }
 
 /// An endpoint as the actor system runs it: the executor, by the rules of the settings.
 pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::Endpoint {
+    let executor = match &endpoint.batch {
+        Some(batch) => Arc::new(Batch::new(executor, gathered(batch, endpoint.concurrency))),
+        None => executor,
+    };
     endpoint::Endpoint::shared(executor)
         .concurrency(endpoint.concurrency)
         .timeout(endpoint.timeout)
@@ -92,6 +92,7 @@ pub fn http(upstream: &Upstream) -> HttpOptions {
         url: upstream.url.clone(),
         method: upstream.method.clone(),
         headers: upstream.headers.clone(),
+        retry_statuses: upstream.retry_statuses.clone(),
         health: upstream.health.clone(),
         ca_file: upstream.ca_file.clone(),
         keep_headers: upstream.keep_headers.clone(),

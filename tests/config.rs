@@ -110,7 +110,7 @@ fn a_flag_is_enough_for_a_bentoml_service_and_takes_the_place_of_the_demo() {
 fn a_bentoml_service_that_cannot_be_is_refused_with_the_way_out() {
     let bench = Bench::new();
     let file = "[endpoints.s]\ntype = \"bentoml\"\nurl = \"http://localhost:3001/?a=1\"\nroutes = [\"/a\"]\n\
-                prefix = \"9\"\ndescription = \"x\"\nmax_wait = \"1s\"\n";
+                prefix = \"9\"\ndescription = \"x\"\noutput = \"{}\"\n";
     bench.write("bad.toml", file);
     let ran = bench.ekiben(&["check", "--config", "bad.toml", "--bentoml", "http://127.0.0.1:3000"]);
     assert_eq!(ran.code, Some(1));
@@ -120,7 +120,7 @@ fn a_bentoml_service_that_cannot_be_is_refused_with_the_way_out() {
         "\n  endpoints.s.routes (bad.toml:4): \"/a\" is a path; write the name of the route, such as \"a\"",
         "\n  endpoints.s.prefix (bad.toml:5): no name of an endpoint can begin with \"9\"; write one such as",
         "\n  endpoints.s.description (bad.toml:6): of no use with type = \"bentoml\"",
-        "\n  endpoints.s.max_wait (bad.toml:7): of no use with type = \"bentoml\"",
+        "\n  endpoints.s.output (bad.toml:7): of no use with type = \"bentoml\"",
         "\n  endpoints.bentoml.url (flag --bentoml): ekiben itself is to listen on 127.0.0.1:3000",
         "--listen 127.0.0.1:3100",
     ];

@@ -569,3 +569,17 @@ fn tls_server(certified: &rcgen::CertifiedKey<rcgen::KeyPair>, connections: usiz
     });
     url
 }
+
+#[tokio::test]
+async fn a_status_that_is_to_be_retried_is_a_crash_and_no_other_is() {
+    let upstream = any_status();
+    let calling = |path: &str| {
+        let options = HttpOptions::new(format!("{}/{path}", upstream.url));
+        Http::new(HttpOptions { retry_statuses: vec![502], ..options }).unwrap().run(attempt(Input::default()))
+    };
+    let outcome = calling("502").await;
+    let Outcome::Crashed(failure) = outcome else { panic!("no crash: {outcome:?}") };
+    assert_eq!(failure.code, FailureCode::Upstream5xx);
+    assert!(failure.message.ends_with(" answered 502 Bad Gateway"), "{failure}");
+    assert_eq!(failed(calling("500").await).0.code, FailureCode::Upstream5xx);
+}

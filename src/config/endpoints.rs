@@ -107,8 +107,8 @@ const TYPES: &[Type] = &[
 
 const DEMOS: &[(&str, Demo)] = &[("denoise", Demo::Denoise), ("detect_language", Demo::DetectLanguage)];
 
-/// What only a single endpoint says of itself. A service describes its routes, and batches by itself.
-const OF_ENDPOINTS: [&str; 6] = ["max_batch_size", "max_wait", "batch_form", "description", "input", "output"];
+/// What only a single endpoint says of itself. A service describes its routes.
+const OF_ENDPOINTS: [&str; 3] = ["description", "input", "output"];
 
 /// Reads one section; `None` where its name or its type is not to be had.
 fn read(name: Option<EndpointName>, mut section: Section) -> Option<Read> {
@@ -145,12 +145,15 @@ fn rules(section: &mut Section, slots: usize) -> Rules {
 
 fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) -> Option<Service> {
     let Bentoml { upstream, routes, prefix, refresh } = bentoml;
-    let Rules { concurrency, timeout, retention, queue } = rules(section, 1);
-    Some(Service { name: name?, upstream, routes, prefix, refresh, concurrency, timeout, retention, queue })
+    // Batchable methods of BentoML take objects of lists.
+    let batch = batch(section, "fields");
+    let slots = batch.as_ref().map_or(1, |batch| batch.max_size);
+    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
+    Some(Service { name: name?, upstream, routes, prefix, refresh, concurrency, timeout, retention, queue, batch })
 }
 
 fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mut Section) -> Option<Endpoint> {
-    let batch = batch(section);
+    let batch = batch(section, "list");
     let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
     let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
     section.otherwise("description", Value::Text(String::new()));
@@ -172,10 +175,10 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
 }
 
 /// How its tasks are gathered; `None` where each runs by itself.
-fn batch(section: &mut Section) -> Option<Batch> {
+fn batch(section: &mut Section, form: &str) -> Option<Batch> {
     section.otherwise("max_batch_size", Value::Integer(1));
     section.otherwise("max_wait", Value::Text("0s".to_owned()));
-    section.otherwise("batch_form", Value::Text("list".to_owned()));
+    section.otherwise("batch_form", Value::Text(form.to_owned()));
     let batch = Batch {
         max_size: section.count("max_batch_size", 1..=CONCURRENCY_MAX),
         max_wait: section.time("max_wait", Duration::ZERO..=BATCH_WAIT_MAX),

@@ -73,6 +73,11 @@ class Models:
             raise InvalidArgument("bad arg")
         raise ValueError("not for the client to know")
 
+    @bentoml.api
+    def together(self, texts: list[str]) -> list[dict]:
+        """Tells with each text how many it was given at once."""
+        return [{"text": text.upper(), "of": len(texts)} for text in texts]
+
     @bentoml.task
     def nap(self, number: int, seconds: float = 0.02) -> dict:
         time.sleep(seconds)

@@ -147,6 +147,7 @@ fn endpoint(name: &str) -> config::Endpoint {
 pub fn forwarding(endpoint: &mut config::Endpoint, names: &[&str]) {
     endpoint.kind = EndpointKind::Http(Upstream {
         headers: Vec::new(),
+        retry_statuses: Vec::new(),
         health: None,
         ca_file: None,
         url: "http://127.0.0.1:9/".into(),

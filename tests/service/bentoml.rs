@@ -107,6 +107,23 @@ async fn a_service_that_was_never_there_is_served_when_it_comes() {
     assert_eq!(schema["routes"].as_array().unwrap().len(), ROUTES);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_of_a_service_are_sent_as_one_where_that_is_asked_for_and_each_gets_its_own_result() {
+    let models = Models::start();
+    let batched = "routes = [\"together\"]\nmax_batch_size = 4\nmax_wait = \"30s\"";
+    let server = Server::start(&models.section(batched));
+    let together = Client::new(&server.url(), "together");
+    let mut tasks = Vec::new();
+    for text in ["a", "b", "c", "d"] {
+        tasks.push(together.submit(json!({ "texts": [text] }).to_string()).await);
+    }
+    for (task, text) in tasks.iter().zip(["A", "B", "C", "D"]) {
+        assert_eq!(together.until_finished(task).await, "completed");
+        let result: Value = together.get(task).await.json().await.unwrap();
+        assert_eq!(result, json!([{ "text": text, "of": 4 }]));
+    }
+}
+
 fn nap(number: usize) -> String {
     json!({ "number": number }).to_string()
 }
@@ -114,7 +131,7 @@ fn nap(number: usize) -> String {
 // ---- the service ----
 
 /// How many routes `bentoml_service.py` has.
-const ROUTES: usize = 10;
+const ROUTES: usize = 11;
 
 /// The service of `bentoml_service.py`, served by BentoML itself.
 struct Models {

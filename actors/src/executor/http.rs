@@ -55,6 +55,8 @@ pub struct HttpOptions {
     pub method: String,
     /// Headers that each request gets: names, and templates of values. They take the place of the input's own.
     pub headers: Vec<(String, String)>,
+    /// Statuses of 400 or more that cost the task a crash rather than fail it: it runs again within its crash budget.
+    pub retry_statuses: Vec<u16>,
     /// Asked before the next task when the upstream was away or had no room; it answers 2xx when it is well.
     pub health: Option<String>,
     /// A file of certificates in PEM of authorities to trust beside those that the machine trusts.
@@ -76,6 +78,7 @@ impl HttpOptions {
             url: url.into(),
             method: "POST".to_owned(),
             headers: Vec::new(),
+            retry_statuses: Vec::new(),
             health: None,
             ca_file: None,
             keep_headers: Vec::new(),
@@ -125,6 +128,7 @@ struct Upstream {
     url: Url,
     /// The headers each request gets.
     headers: Vec<(HeaderName, Template)>,
+    retry_statuses: Vec<u16>,
     health: Option<Health>,
     /// Host and port: the part of the URL that may be shown.
     host: String,
@@ -150,6 +154,7 @@ impl Http {
             template,
             url,
             headers: request::own_headers(&options.headers)?,
+            retry_statuses: options.retry_statuses.clone(),
             health,
             keep: answer::headers_to_keep(&options.keep_headers)?,
             connect_timeout: options.connect_timeout,

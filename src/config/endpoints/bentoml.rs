@@ -10,8 +10,18 @@ use crate::config::read::{MOMENT, TIME_MAX};
 use crate::config::section::Section;
 use crate::config::tree::Value;
 
-pub const KEYS: &[&str] =
-    &["url", "routes", "prefix", "refresh", "headers", "forward_headers", "keep_headers", "connect_timeout", "ca_file"];
+pub const KEYS: &[&str] = &[
+    "url",
+    "routes",
+    "prefix",
+    "refresh",
+    "headers",
+    "forward_headers",
+    "keep_headers",
+    "connect_timeout",
+    "ca_file",
+    "retry_statuses",
+];
 
 const EXAMPLE: &str = "http://127.0.0.1:3001";
 

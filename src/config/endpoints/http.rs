@@ -9,8 +9,17 @@ use crate::config::read::{MOMENT, TIME_MAX};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 
-pub const KEYS: &[&str] =
-    &["url", "method", "headers", "forward_headers", "keep_headers", "connect_timeout", "health", "ca_file"];
+pub const KEYS: &[&str] = &[
+    "url",
+    "method",
+    "headers",
+    "forward_headers",
+    "keep_headers",
+    "connect_timeout",
+    "health",
+    "ca_file",
+    "retry_statuses",
+];
 
 pub fn upstream(section: &mut Section) -> Upstream {
     section.otherwise("method", Value::Text("POST".to_owned()));
@@ -32,6 +41,7 @@ pub fn called(section: &mut Section, url: String, method: &str, health: Option<S
         forward_headers: headers(section, "forward_headers", &NEVER_FORWARDED),
         keep_headers: headers(section, "keep_headers", &NEVER_KEPT),
         connect_timeout: section.time("connect_timeout", MOMENT..=TIME_MAX),
+        retry_statuses: section.optional_of("retry_statuses", retry_statuses).unwrap_or_default(),
         health,
         ca_file: section.optional_of("ca_file", path),
     }
@@ -62,6 +72,19 @@ fn without_places(url: &str) -> String {
         plain.push_str(piece.split_once('}').map_or(piece, |(_, after)| after));
     }
     plain
+}
+
+/// The statuses that a server gives for a failure that may pass. 429 and 503 are waited for in any case.
+const PASSING: [i64; 4] = [408, 500, 502, 504];
+
+fn retry_statuses(value: &Value) -> Result<Vec<u16>, String> {
+    let way_out = "write a list of some of 408, 500, 502 and 504";
+    let Value::List(items) = value else { return Err(format!("{value} is not a list of statuses; {way_out}")) };
+    let status = |node: &Node| match &node.value {
+        Value::Integer(status) if PASSING.contains(status) => Ok(*status as u16),
+        other => Err(format!("{other} is no status to run a task again after; {way_out}")),
+    };
+    items.iter().map(status).collect()
 }
 
 fn path(value: &Value) -> Result<PathBuf, String> {

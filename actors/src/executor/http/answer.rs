@@ -69,6 +69,9 @@ impl Upstream {
             500.. => FailureCode::Upstream5xx,
             _ => FailureCode::BadOutput,
         };
+        if self.retry_statuses.contains(&status.as_u16()) {
+            return Outcome::Crashed(Failure::new(code, format!("{} answered {}", self.host, shown(status))));
+        }
         let replayed = if is_known_failure(status) { status } else { StatusCode::BAD_GATEWAY };
         let failure = Failure::new(code, format!("{} answered {}", self.host, shown(status)));
         Outcome::Failed(failure, Some(Output { status: replayed.as_u16(), headers, body }))
