@@ -17,6 +17,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::node::node;
+
+mod support {
+    pub mod node;
+}
+
 /// How long a test waits for a state before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -209,14 +215,14 @@ async fn an_endpoint_describes_itself_once_a_worker_has_said_hello() {
 async fn a_worker_in_another_language_does_as_well() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/workers/plain.js");
     let bench = Bench::new(|options| {
-        options.command = vec!["node".to_owned(), script.to_owned()];
+        options.command = vec![node().display().to_string(), script.to_owned()];
         options.task = None;
         options.threads = 8;
     });
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let runs = (0..8).map(|_| bench.process.run(attempt_on(bytes.clone().into())));
     for outcome in futures::future::join_all(runs).await {
-        let Outcome::Done(output) = outcome else { panic!("is node installed? {outcome:?}") };
+        let Outcome::Done(output) = outcome else { panic!("not done: {outcome:?}") };
         assert!(output.body.read().unwrap() == bytes, "the bytes differ");
         assert_eq!(output.headers.content_type(), Some("text/plain"));
     }
