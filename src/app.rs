@@ -103,10 +103,9 @@ impl App {
     /// Serves one more endpoint, or another in place of the one of that name. The system must have it already.
     pub fn serve_too(&self, endpoint: config::Endpoint) {
         let mut served = self.endpoints.write().expect("nobody panics while holding it");
-        let mut settings = std::mem::take(&mut served.settings);
-        settings.retain(|known| known.name != endpoint.name);
-        settings.push(endpoint);
-        *served = Served::new(settings);
+        served.by_name.insert(endpoint.name.clone(), Arc::new((&endpoint).into()));
+        served.settings.retain(|known| known.name != endpoint.name);
+        served.settings.push(endpoint);
     }
 
     /// The endpoints as they describe themselves now: what the settings say, then what the executor does.

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use ekiben_actors::executor::{Attempt, Description, Executor};
-use ekiben_actors::task::{Failure, FailureCode, Outcome, Output};
+use ekiben_actors::task::{FailureCode, Outcome};
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 mod cleaning;
 mod denoise;
@@ -66,9 +66,7 @@ impl Refusal {
 
     /// The failure it makes, which a client gets as status 400.
     fn into_outcome(self) -> Outcome {
-        let answer = json!({"error": self.0}).to_string();
-        let answer = Output::new("application/json", answer).with_status(400);
-        Outcome::Failed(Failure::new(FailureCode::BadInput, self.0), Some(answer))
+        Outcome::explained(FailureCode::BadInput, 400, self.0)
     }
 }
 

@@ -4,13 +4,16 @@
 //! not time itself, catch its panics or watch the drain: the TaskActor wraps every run alike.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::spool::{BlobName, Blobs, Spool};
-use crate::task::{EndpointName, Input, Outcome, TaskId};
+use crate::body::Body;
+use crate::spool::{self, BlobName, Blobs, Spool};
+use crate::task::{EndpointName, Failure, FailureCode, Input, Outcome, TaskId};
 
 pub mod batch;
 pub mod conformance;
@@ -100,6 +103,22 @@ impl Outputs {
     /// Begins an output; a large one goes to disk as it comes. One at a time an attempt.
     pub fn spool(&self) -> Spool {
         self.blobs.spool(self.name, self.limit)
+    }
+
+    /// Copies a body to where the output is kept.
+    ///
+    /// # Errors
+    /// The failure of an output that is too large, or cannot be read or written.
+    pub async fn copy(&self, body: Body) -> Result<Body, Failure> {
+        let mut spool = self.spool();
+        let mut chunks = pin!(spool::chunks(body));
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| {
+                Failure::new(FailureCode::Failed, format!("the output could not be read from disk: {error}"))
+            })?;
+            spool.write(&chunk).await?;
+        }
+        Ok(spool.finish().await?)
     }
 }
 

@@ -98,6 +98,9 @@ const SETBACK_PAUSE: Duration = Duration::from_millis(100);
 /// The longest a task waits after a setback, unless the upstream asked for more.
 const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// The longest that an upstream may ask a task and its endpoint to wait; a longer wish is taken as this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+
 /// What to make of what an executor said.
 ///
 /// An attempt that a drain cut short is no failure of the task, whatever the executor said of it; one that
@@ -127,7 +130,7 @@ fn put_back(failure: Failure, retry_after: Duration, history: History, budgets: 
         };
         return Verdict::Failed(failure, None);
     }
-    let delay = pause(put_backs).max(retry_after);
+    let delay = pause(put_backs).max(retry_after.min(RETRY_AFTER_MAX));
     Verdict::Again { delay, setback: Setback::PutBack(failure) }
 }
 
@@ -251,6 +254,7 @@ mod tests {
         assert_eq!(delay(put_back(2, None)), SETBACK_PAUSE);
         assert_eq!(delay(put_back(3, None)), 2 * SETBACK_PAUSE);
         assert_eq!(delay(put_back(2, Some(Duration::from_secs(9)))), Duration::from_secs(9));
+        assert_eq!(delay(put_back(2, Some(Duration::MAX))), RETRY_AFTER_MAX);
         assert_eq!(delay(put_back(1 + BUDGETS.put_backs, None)), SETBACK_PAUSE_MAX);
         let Verdict::Failed(failure, None) = put_back(2 + BUDGETS.put_backs, None) else { panic!("not failed") };
         assert_eq!(failure.message, "nobody there; it was put back 20 times before");

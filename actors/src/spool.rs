@@ -15,7 +15,7 @@ use futures::stream;
 use tokio::task::spawn_blocking;
 
 use crate::body::{Body, BodyFile};
-use crate::task::TaskId;
+use crate::task::{Failure, FailureCode, TaskId};
 
 /// Bytes written to or read from a file in one step.
 const CHUNK: usize = 256 * 1024;
@@ -116,6 +116,20 @@ impl SpoolError {
     }
 }
 
+impl From<SpoolError> for Failure {
+    /// The failure of an output that could not be kept. The path is left out: failures are shown to clients.
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::TooLarge { limit } => {
+                Failure::new(FailureCode::TooLarge, format!("the output is larger than the limit of {limit} bytes"))
+            }
+            SpoolError::Write { source, .. } => {
+                Failure::new(FailureCode::Failed, format!("the output could not be written to disk: {source}"))
+            }
+        }
+    }
+}
+
 /// A body on its way in. Dropped before [`Spool::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Spool {
@@ -197,6 +211,17 @@ fn write_out(file: Option<BodyFile>, path: &Path, bytes: &Bytes, len: u64, sync:
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().expect("a blob lies in a folder");
     File::open(folder)?.sync_all()
+}
+
+/// All of a body in memory; a file is read on a thread that may block.
+///
+/// # Errors
+/// The file could not be read.
+pub async fn whole(body: Body) -> io::Result<Bytes> {
+    match body {
+        Body::Inline(bytes) => Ok(bytes),
+        Body::File(_) => spawn_blocking(move || body.read()).await.map_err(io::Error::other)?,
+    }
 }
 
 /// The bytes of a body, in chunks; a file is read on threads that may block.

@@ -90,8 +90,9 @@ async fn what_gathers_while_a_batch_runs_is_the_next_one_and_each_gets_its_own_r
     let mut running = vec![bench.run(attempt(json!(0)))];
     assert_eq!(bench.next_batch().await, json!([0]));
     running.extend((1..10).map(|number| bench.run(attempt(json!(number)))));
-    // Long enough for at least two of them to be in line behind the first, which holds the model.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // One thread runs all of this, so that each has come as far as it can: in line behind the first, which holds the
+    // model.
+    tokio::task::yield_now().await;
     bench.gate.add_permits(100);
     let results: Vec<Value> = join_all(running).await.into_iter().map(|outcome| read(outcome.unwrap())).collect();
     assert_eq!(results, (0..10).map(|number| json!(number * 2)).collect::<Vec<_>>());

@@ -82,11 +82,7 @@ impl From<io::Error> for Stop {
 
 impl From<SpoolError> for Stop {
     fn from(error: SpoolError) -> Self {
-        let code = match error {
-            SpoolError::TooLarge { .. } => FailureCode::TooLarge,
-            SpoolError::Write { .. } => FailureCode::Failed,
-        };
-        Stop::Failed(Failure::new(code, error.to_string()))
+        Stop::Failed(error.into())
     }
 }
 

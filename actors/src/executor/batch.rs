@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::panic_message;
-use super::{Attempt, Demand, Description, Executor, Progress};
+use super::{Attempt, Demand, Description, Executor, Outputs, Progress};
 use crate::clock::stopwatch;
 use crate::task::{FailureCode, Outcome, Output};
 
@@ -229,8 +229,16 @@ impl Gathering {
     async fn shared_out(&self, output: Output, items: &[Item]) -> Result<Vec<Outcome>, Outcome> {
         let shares: Vec<usize> = items.iter().map(|item| item.piece.shares()).collect();
         let parts = merge::parts(output, &shares, self.options.form).await?;
-        let kept = parts.into_iter().zip(items).map(|(part, item)| merge::kept(part, &item.attempt.outputs));
+        let kept = parts.into_iter().zip(items).map(|(part, item)| kept(part, &item.attempt.outputs));
         Ok(join_all(kept).await)
+    }
+}
+
+/// A part where the outputs of its own attempt are kept.
+async fn kept(part: Output, outputs: &Outputs) -> Outcome {
+    match outputs.copy(part.body).await {
+        Ok(body) => Outcome::Done(Output { body, ..part }),
+        Err(failure) => Outcome::Failed(failure, None),
     }
 }
 

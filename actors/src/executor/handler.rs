@@ -14,10 +14,8 @@ use std::fmt::{self, Display};
 use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +24,6 @@ use tokio::task::spawn_blocking;
 
 use crate::body::Body;
 use crate::executor::{Attempt, Executor, Outputs};
-use crate::spool::{self, SpoolError};
 use crate::task::{Failure, FailureCode, Outcome, Output};
 
 /// Runs attempts by calling a function of this process.
@@ -207,33 +204,9 @@ async fn kept_output(output: Output, outputs: &Outputs) -> Result<Output, Failur
     let body = match output.body {
         Body::File(file) if own_file.as_deref() == Some(file.path()) => Body::File(file),
         // Another file, e.g. the input's, is copied: each is deleted in its own time.
-        Body::File(_) | Body::Inline(_) => copied(output.body, outputs).await?,
+        Body::File(_) | Body::Inline(_) => outputs.copy(output.body).await?,
     };
     Ok(Output { body, ..output })
-}
-
-async fn copied(body: Body, outputs: &Outputs) -> Result<Body, Failure> {
-    let mut spool = outputs.spool();
-    let mut chunks = pin!(spool::chunks(body));
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| {
-            Failure::new(FailureCode::Failed, format!("the output could not be read from disk: {error}"))
-        })?;
-        spool.write(&chunk).await.map_err(not_kept)?;
-    }
-    spool.finish().await.map_err(not_kept)
-}
-
-fn not_kept(error: SpoolError) -> Failure {
-    match error {
-        SpoolError::TooLarge { limit } => {
-            Failure::new(FailureCode::TooLarge, format!("the output is larger than the limit of {limit} bytes"))
-        }
-        // The path is left out: failures are shown to clients.
-        SpoolError::Write { source, .. } => {
-            Failure::new(FailureCode::Failed, format!("the output could not be written to disk: {source}"))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use futures::future::BoxFuture;
 use rten::Value;
 
 use crate::executor::{Attempt, Description, Executor};
-use crate::task::{Failure, FailureCode, Outcome, Output};
+use crate::spool::SpoolError;
+use crate::task::{FailureCode, Outcome, Output};
 
 mod element;
 mod envelope;
@@ -152,7 +153,7 @@ impl Work {
         };
         let inputs = match self.read(attempt.input.headers.content_type(), &bytes) {
             Ok(inputs) => inputs,
-            Err(told) => return bad_input(&told),
+            Err(told) => return Outcome::explained(FailureCode::BadInput, 400, told),
         };
         drop(bytes);
         match self.model.run(inputs) {
@@ -184,10 +185,7 @@ impl Work {
         };
         match written {
             Ok(()) => Outcome::Done(Output::new(content_type, body.bytes)),
-            Err(_) => {
-                let message = format!("the output is larger than the limit of {limit} bytes");
-                Outcome::failed(FailureCode::TooLarge, message)
-            }
+            Err(_) => Outcome::Failed(SpoolError::TooLarge { limit }.into(), None),
         }
     }
 }
@@ -198,12 +196,6 @@ fn only(inputs: &[Port]) -> Result<&Port, String> {
         [input] => Ok(input),
         inputs => Err(format!("the model has the inputs {}: send them as JSON", json::names(inputs))),
     }
-}
-
-fn bad_input(told: &str) -> Outcome {
-    let explained = serde_json::json!({ "error": told });
-    let answer = Output::json(&explained).expect("text is always JSON").with_status(400);
-    Outcome::Failed(Failure::new(FailureCode::BadInput, told), Some(answer))
 }
 
 /// Bytes in memory that end with an error where the limit is reached: a tensor takes several times its memory as text.

@@ -6,14 +6,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::lifecycle::RETRY_AFTER_MAX;
 use crate::task_actor::Pressure;
 
 /// The pause after a refusal; doubled with each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause we choose ourselves. An upstream may ask for a longer one.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// The longest pause an upstream may ask for.
-const ASKED_MAX: Duration = Duration::from_secs(600);
 
 /// See the module's own words.
 pub struct Pace {
@@ -56,7 +55,7 @@ impl Pace {
             Pressure::Refused { .. } if of_before => {}
             Pressure::Refused { retry_after_ms } => {
                 let pause = PAUSE_MIN.saturating_mul(1 << self.refusals.min(16)).min(PAUSE_MAX);
-                let asked = Duration::from_millis(retry_after_ms.into()).min(ASKED_MAX);
+                let asked = Duration::from_millis(retry_after_ms.into()).min(RETRY_AFTER_MAX);
                 self.held_until = Some(now + pause.max(asked));
                 self.refusals += 1;
                 self.allowed = (self.allowed / 2.0).max(1.0);

@@ -239,6 +239,25 @@ def test_an_exit_or_the_end_of_the_stream_or_a_sigterm_ends_it_after_what_runs()
                 assert worker.exit_code() == 0, worker.log()
 
 
+def test_a_sigterm_that_does_not_wake_the_main_thread_ends_it_all_the_same() -> None:
+    # Here another thread receives it. One that comes just before the main thread goes to sleep looks the same to it.
+    source = """
+    import signal
+
+    @ekiben.setup
+    def main_thread_is_deaf() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    @ekiben.task
+    def listen() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    """
+    with Worker.of(source, "--threads", "2") as worker:
+        worker.call("listen")
+        worker.terminate()
+        assert worker.exit_code() == 0, worker.log()
+
+
 def test_an_idle_worker_ends_with_status_0() -> None:
     for source in (NOOP, NOOP.replace("def", "async def")):
         for end in (Worker.hang_up, Worker.terminate):

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::task::spawn_blocking;
 
-use crate::executor::Outputs;
-use crate::spool::SpoolError;
-use crate::task::{Failure, FailureCode, Headers, Input, Outcome, Output};
+use crate::spool;
+use crate::task::{FailureCode, Headers, Input, Outcome, Output};
 
 /// What a batch looks like to whoever runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +39,7 @@ impl Piece {
     /// # Errors
     /// The failure of one that cannot be a part of a batch of that form.
     pub async fn of(input: &Input, form: Form) -> Result<Self, Outcome> {
-        let body = input.body.clone();
-        let read = spawn_blocking(move || body.read()).await.map_err(std::io::Error::other).flatten();
-        let bytes = read.map_err(|error| {
+        let bytes = spool::whole(input.body.clone()).await.map_err(|error| {
             Outcome::failed(FailureCode::Failed, format!("the stored input could not be read: {error}"))
         })?;
         let content = match form {
@@ -85,9 +81,7 @@ impl Piece {
 }
 
 fn refused(why: &str) -> Outcome {
-    let failure = Failure::new(FailureCode::BadInput, format!("the input of a batched endpoint {why}"));
-    let answer = Output::json(&serde_json::json!({ "error": failure.message })).expect("text is always JSON");
-    Outcome::Failed(failure, Some(answer.with_status(400)))
+    Outcome::explained(FailureCode::BadInput, 400, format!("the input of a batched endpoint {why}"))
 }
 
 fn lists(bytes: &Bytes) -> Result<Content, Outcome> {
@@ -140,7 +134,7 @@ enum Parts {
 pub async fn parts(output: Output, shares: &[usize], form: Form) -> Result<Vec<Output>, Outcome> {
     let Output { status, headers, body } = output;
     // Its file, if it has one, is gone before a part gets that name.
-    let read = spawn_blocking(move || body.read()).await.map_err(std::io::Error::other).flatten();
+    let read = spool::whole(body).await;
     let bytes = read.map_err(|error| Outcome::failed(FailureCode::Failed, format!("the output was lost: {error}")))?;
     let bad = |why: String| Outcome::failed(FailureCode::BadOutput, format!("the output of the batch {why}"));
     let whole = read_parts(&bytes).map_err(|error| bad(format!("is not JSON that can be cut: {error}")))?;
@@ -177,22 +171,4 @@ fn read_parts(bytes: &[u8]) -> serde_json::Result<Parts> {
 
 fn written(value: impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(&value).expect("JSON that was read can be written")
-}
-
-/// A part where the outputs of its own attempt are kept, or the failure to keep it.
-pub async fn kept(part: Output, outputs: &Outputs) -> Outcome {
-    let bytes = match &part.body {
-        crate::body::Body::Inline(bytes) => bytes.clone(),
-        crate::body::Body::File(_) => unreachable!("a part was just cut in memory"),
-    };
-    let mut spool = outputs.spool();
-    let spooled = match spool.write(&bytes).await {
-        Ok(()) => spool.finish().await,
-        Err(error) => Err(error),
-    };
-    match spooled {
-        Ok(body) => Outcome::Done(Output { body, ..part }),
-        Err(error @ SpoolError::TooLarge { .. }) => Outcome::failed(FailureCode::TooLarge, error.to_string()),
-        Err(error @ SpoolError::Write { .. }) => Outcome::failed(FailureCode::Failed, error.to_string()),
-    }
 }

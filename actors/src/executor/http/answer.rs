@@ -12,7 +12,6 @@ use reqwest::header::{
 use reqwest::{Response, StatusCode, Url};
 
 use super::request::is_hop_by_hop;
-use super::trouble::failed;
 use super::{HttpError, Upstream};
 use crate::body::Body;
 use crate::executor::Outputs;
@@ -52,7 +51,7 @@ impl Upstream {
         }
         if let Some(coding) = unknown_coding(response.headers()) {
             let message = format!("{} answered in the content encoding {coding:?}, which cannot be decoded", self.host);
-            return failed(FailureCode::BadOutput, StatusCode::BAD_GATEWAY, message);
+            return Outcome::explained(FailureCode::BadOutput, StatusCode::BAD_GATEWAY.as_u16(), message);
         }
         let headers = self.kept(response.headers());
         let body = match self.taken_in(response, outputs).await {
@@ -92,7 +91,7 @@ impl Upstream {
             None => "a redirect that does not say where to".to_owned(),
         };
         let message = format!("{} answered {}: {whither}", self.host, shown(response.status()));
-        failed(FailureCode::BadOutput, StatusCode::BAD_GATEWAY, message)
+        Outcome::explained(FailureCode::BadOutput, StatusCode::BAD_GATEWAY.as_u16(), message)
     }
 
     fn kept(&self, answer: &HeaderMap) -> Headers {
@@ -125,11 +124,11 @@ impl Upstream {
         match error {
             SpoolError::TooLarge { limit } => {
                 let message = format!("the answer of {} is larger than the limit of {limit} bytes", self.host);
-                failed(FailureCode::TooLarge, StatusCode::BAD_GATEWAY, message)
+                Outcome::explained(FailureCode::TooLarge, StatusCode::BAD_GATEWAY.as_u16(), message)
             }
             SpoolError::Write { source, .. } => {
                 let message = format!("the answer of {} could not be written to disk: {source}", self.host);
-                failed(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR, message)
+                Outcome::explained(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR.as_u16(), message)
             }
         }
     }

@@ -6,7 +6,7 @@ use reqwest::header::{
 use reqwest::{Method, RequestBuilder, StatusCode};
 
 use super::template::Template;
-use super::{HttpError, Upstream, trouble};
+use super::{HttpError, Upstream};
 use crate::body::Body;
 use crate::executor::Attempt;
 use crate::spool;
@@ -79,7 +79,7 @@ pub fn own_headers(asked_for: &[(String, String)]) -> Result<Vec<(HeaderName, Te
 fn filled(name: &HeaderName, template: &Template, attempt: &Attempt) -> Result<HeaderValue, Outcome> {
     let mut value = HeaderValue::try_from(template.fill(attempt)).map_err(|_| {
         let message = format!("the header {name:?} of the requests cannot be sent over HTTP");
-        trouble::failed(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR, message)
+        Outcome::explained(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR.as_u16(), message)
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -97,7 +97,7 @@ fn passed_on(input: &Headers) -> Result<HeaderMap, Outcome> {
     for (name, value) in input.iter() {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) else {
             let message = format!("the header {name:?} of the input cannot be sent over HTTP");
-            return Err(trouble::failed(FailureCode::BadInput, StatusCode::BAD_REQUEST, message));
+            return Err(Outcome::explained(FailureCode::BadInput, StatusCode::BAD_REQUEST.as_u16(), message));
         };
         let of_the_connection = is_hop_by_hop(&name) || named_by_connection.iter().any(|named| name == named.as_str());
         if !of_the_connection && !OURS.contains(&name) {

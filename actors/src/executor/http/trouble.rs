@@ -1,4 +1,4 @@
-//! What is made of a request that got no usable answer, and how our own failures look to a client.
+//! What is made of a request that got no usable answer.
 //!
 //! An upstream that cannot be reached is away: the task is put back. One that hangs up in the middle may have been
 //! taken down by the task, so that counts as a crash of it; a kept connection that was being closed as we wrote to
@@ -12,15 +12,7 @@ use std::iter::successors;
 use reqwest::StatusCode;
 
 use super::Upstream;
-use crate::task::{Failure, FailureCode, Outcome, Output};
-
-/// A failure that we, not the upstream, put into words.
-pub fn failed(code: FailureCode, status: StatusCode, message: String) -> Outcome {
-    let failure = Failure::new(code, message);
-    let explained = serde_json::json!({ "error": failure.message });
-    let answer = Output::json(&explained).expect("text is always JSON").with_status(status.as_u16());
-    Outcome::Failed(failure, Some(answer))
-}
+use crate::task::{Failure, FailureCode, Outcome};
 
 impl Upstream {
     /// No answer began.
@@ -37,11 +29,11 @@ impl Upstream {
         match find::<hyper::Error>(&error) {
             Some(error) if error.is_user() => {
                 let message = format!("the input could not be read while it was sent to {host}: {}", root(error));
-                failed(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR, message)
+                Outcome::explained(FailureCode::Failed, StatusCode::INTERNAL_SERVER_ERROR.as_u16(), message)
             }
             Some(error) if error.is_parse() => {
                 let message = format!("{host} answered what is not HTTP: {}", root(error));
-                failed(FailureCode::BadOutput, StatusCode::BAD_GATEWAY, message)
+                Outcome::explained(FailureCode::BadOutput, StatusCode::BAD_GATEWAY.as_u16(), message)
             }
             _ => {
                 let message = format!("{host} hung up before it answered: {}", root(&error));
@@ -53,7 +45,7 @@ impl Upstream {
     /// An answer began and did not come to its end, or could not be decoded.
     pub fn cut(&self, error: &reqwest::Error) -> Outcome {
         let message = format!("the answer of {} did not come through: {}", self.host, root(error));
-        failed(FailureCode::BadOutput, StatusCode::BAD_GATEWAY, message)
+        Outcome::explained(FailureCode::BadOutput, StatusCode::BAD_GATEWAY.as_u16(), message)
     }
 }
 

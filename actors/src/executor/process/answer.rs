@@ -139,28 +139,16 @@ async fn taken_in<R: AsyncRead + Unpin>(
 ) -> Result<Result<Body, Failure>, FrameError> {
     if frames.body_left() > outputs.limit() {
         while frames.chunk().await?.is_some() {}
-        return Ok(Err(not_kept(&SpoolError::TooLarge { limit: outputs.limit() })));
+        return Ok(Err(SpoolError::TooLarge { limit: outputs.limit() }.into()));
     }
     let mut spool = outputs.spool();
     while let Some(chunk) = frames.chunk().await? {
         if let Err(error) = spool.write(chunk).await {
             while frames.chunk().await?.is_some() {}
-            return Ok(Err(not_kept(&error)));
+            return Ok(Err(error.into()));
         }
     }
-    Ok(spool.finish().await.map_err(|error| not_kept(&error)))
-}
-
-fn not_kept(error: &SpoolError) -> Failure {
-    match error {
-        SpoolError::TooLarge { limit } => {
-            Failure::new(FailureCode::TooLarge, format!("the output is larger than the limit of {limit} bytes"))
-        }
-        // The path is left out: failures are shown to clients.
-        SpoolError::Write { source, .. } => {
-            Failure::new(FailureCode::Failed, format!("the output could not be written to disk: {source}"))
-        }
-    }
+    Ok(spool.finish().await.map_err(Failure::from))
 }
 
 #[cfg(test)]

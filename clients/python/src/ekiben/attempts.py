@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TEXT_MAX = 100_000
 """How many characters of a log line or of an error message are sent; in JSON that stays below a header's limit."""
 
+_BETWEEN_SIGNALS = 0.1
+
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -123,9 +125,16 @@ class Attempt:
             _set_exception(self._thread, Canceled)
 
     def signal_main_thread(self) -> None:
-        """An `interrupt` for the main thread: it wakes system calls such as a sleep."""
-        if self.armed:
+        """An `interrupt` for the main thread: it wakes system calls such as a sleep.
+
+        One signal may come just before such a call and leave it asleep, so they are repeated.
+        """
+        threading.Thread(target=self._signal_until_interrupted, name="ekiben-interrupt", daemon=True).start()
+
+    def _signal_until_interrupted(self) -> None:
+        while self.armed and not self.interrupted:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            time.sleep(_BETWEEN_SIGNALS)
 
     def say(self, header: str) -> None:
         """Sends a frame from within the task; nothing once it has ended, as a thread of the task's own may not know.

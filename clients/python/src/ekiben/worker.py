@@ -81,6 +81,7 @@ class Worker:
         """From the setup to the end."""
         self._runner.prepare(setups)
         signal.signal(signal.SIGTERM, self._terminate)
+        self._hear_signals()
         self._channel.send(self._hello())
         threading.Thread(target=self._read, name="ekiben-reader", daemon=True).start()
         self._runner.run()
@@ -150,6 +151,22 @@ class Worker:
 
     def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
         self._runner.finish()
+
+    def _hear_signals(self) -> None:
+        """Has a thread learn of signals as well.
+
+        The handler runs in the main thread, once that is back from C: a signal that comes just before it waits there
+        for a lock would be heard when the wait is over, which may be never.
+        """
+        bell, wire = socket.socketpair()
+        wire.setblocking(False)
+        signal.set_wakeup_fd(wire.detach(), warn_on_full_buffer=False)
+        threading.Thread(target=self._await_sigterm, args=[bell], name="ekiben-signals", daemon=True).start()
+
+    def _await_sigterm(self, bell: socket.socket) -> None:
+        while numbers := bell.recv(64):
+            if signal.SIGTERM in numbers:
+                self._runner.finish()
 
 
 def _explain(tasks: list[Task]) -> NoReturn:
