@@ -153,7 +153,7 @@ fn failure_status(code: FailureCode) -> StatusCode {
         FailureCode::Upstream4xx | FailureCode::Upstream5xx => StatusCode::BAD_GATEWAY,
         FailureCode::BadOutput | FailureCode::TooLarge | FailureCode::Protocol => StatusCode::BAD_GATEWAY,
         FailureCode::Unreachable | FailureCode::Saturated => StatusCode::SERVICE_UNAVAILABLE,
-        FailureCode::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        FailureCode::Timeout | FailureCode::Expired | FailureCode::Deadline => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 
@@ -299,28 +299,21 @@ fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeDelta};
-    use ekiben_actors::task::{EndpointName, Failure, Priority};
+    use ekiben_actors::task::{EndpointName, Failure};
 
     use super::*;
 
     fn task(state: State, failure: Option<Failure>) -> Task {
         let submitted_at = DateTime::from_timestamp(1_764_034_279, 123_456_000).unwrap();
         let (started, finished) = (state != State::Pending, state.is_finished());
+        let endpoint = EndpointName::new("echo").unwrap();
         Task {
-            id: TaskId::from_bytes([0xab; 16]),
-            endpoint: EndpointName::new("echo").unwrap(),
             state,
-            priority: Priority::default(),
             attempt: u32::from(started),
-            crashes: 0,
-            submitted_at,
-            due_at: submitted_at,
             started_at: started.then(|| submitted_at + TimeDelta::milliseconds(900)),
             finished_at: finished.then(|| submitted_at + TimeDelta::milliseconds(2000)),
-            expires_at: None,
-            input_bytes: 0,
-            output_bytes: 0,
             failure: failure.map(Box::new),
+            ..Task::submitted(TaskId::from_bytes([0xab; 16]), endpoint, submitted_at)
         }
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use crate::clock;
 use crate::lifecycle::{Retention, Verdict};
 use crate::measure::Histogram;
 use crate::spool::Blobs;
@@ -219,6 +220,19 @@ pub struct Pruned {
     pub id: TaskId,
     pub endpoint: EndpointName,
     pub state: State,
+}
+
+/// The task that a submission becomes when it is recorded.
+fn recorded(new: &NewTask, now: Timestamp) -> Task {
+    Task {
+        priority: new.priority,
+        due_at: clock::after(now, new.delay),
+        input_bytes: new.input.body.len(),
+        start_by: new.queue_ttl.map(|ttl| clock::after(now, ttl)),
+        deadline: new.deadline.map(|deadline| clock::after(now, deadline)),
+        options: (!new.options.is_empty()).then(|| Arc::new(new.options.clone())),
+        ..Task::submitted(new.id, new.endpoint.clone(), now)
+    }
 }
 
 /// What the Supervisor does with the store.

@@ -13,8 +13,10 @@ use uuid::Uuid;
 use crate::body::Body;
 
 mod failure;
+mod options;
 
 pub use failure::{Failure, FailureCode};
+pub use options::TaskOptions;
 
 /// An instant, in whole microseconds of UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -311,9 +313,44 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u8);
 
+impl Priority {
+    pub const URGENT: Priority = Priority(0);
+    pub const HIGH: Priority = Priority(2);
+    pub const NORMAL: Priority = Priority(5);
+    pub const LOW: Priority = Priority(7);
+    pub const BACKGROUND: Priority = Priority(9);
+    /// The least urgent that a client can ask for.
+    pub const LAST: Priority = Self::BACKGROUND;
+
+    /// Those that have a name, the most urgent first.
+    pub const NAMED: [(&'static str, Priority); 5] = [
+        ("urgent", Self::URGENT),
+        ("high", Self::HIGH),
+        ("normal", Self::NORMAL),
+        ("low", Self::LOW),
+        ("background", Self::BACKGROUND),
+    ];
+}
+
 impl Default for Priority {
     fn default() -> Self {
-        Priority(5)
+        Self::NORMAL
+    }
+}
+
+/// Text that is no priority.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no priority: urgent, high, normal, low, background, or a number from 0 (first) to 9 (last)")]
+pub struct NotAPriority(pub String);
+
+impl FromStr for Priority {
+    type Err = NotAPriority;
+
+    /// Takes a name, or a number from 0 to 9.
+    fn from_str(text: &str) -> Result<Self, NotAPriority> {
+        let named = Self::NAMED.iter().find(|(name, _)| *name == text).map(|(_, priority)| *priority);
+        let number = || text.parse().ok().map(Priority).filter(|priority| *priority <= Self::LAST);
+        named.or_else(number).ok_or_else(|| NotAPriority(text.to_owned()))
     }
 }
 
@@ -326,8 +363,13 @@ pub struct NewTask {
     pub priority: Priority,
     /// How long the task waits before it is due; zero for at once.
     pub delay: Duration,
+    /// How long from now it may wait for its first start; then it is canceled as `expired`.
+    pub queue_ttl: Option<Duration>,
+    /// How long from now the whole task may take, retries and all; then it fails as `deadline`.
+    pub deadline: Option<Duration>,
     /// Two submissions to one endpoint with the same key are one task, as long as that task is stored.
     pub idempotency_key: Option<String>,
+    pub options: TaskOptions,
 }
 
 impl NewTask {
@@ -339,7 +381,10 @@ impl NewTask {
             input,
             priority: Priority::default(),
             delay: Duration::ZERO,
+            queue_ttl: None,
+            deadline: None,
             idempotency_key: None,
+            options: TaskOptions::default(),
         }
     }
 }
@@ -355,6 +400,8 @@ pub struct Task {
     pub attempt: u32,
     /// How many attempts ended with the process that ran them.
     pub crashes: u32,
+    /// How many attempts failed and were followed by another.
+    pub failures: u32,
     pub submitted_at: Timestamp,
     /// When it may start.
     pub due_at: Timestamp,
@@ -365,7 +412,40 @@ pub struct Task {
     pub expires_at: Option<Timestamp>,
     pub input_bytes: u64,
     pub output_bytes: u64,
+    /// Why it failed, or was canceled by us.
     pub failure: Option<Box<Failure>>,
+    /// When it is canceled as `expired` if it has never started.
+    pub start_by: Option<Timestamp>,
+    /// When it fails as `deadline` if it has not ended.
+    pub deadline: Option<Timestamp>,
+    /// What its submission asked for, where it asked for something.
+    pub options: Option<Arc<TaskOptions>>,
+}
+
+impl Task {
+    /// A task as it is when it was just submitted.
+    pub fn submitted(id: TaskId, endpoint: EndpointName, at: Timestamp) -> Self {
+        Self {
+            id,
+            endpoint,
+            state: State::Pending,
+            priority: Priority::default(),
+            attempt: 0,
+            crashes: 0,
+            failures: 0,
+            submitted_at: at,
+            due_at: at,
+            started_at: None,
+            finished_at: None,
+            expires_at: None,
+            input_bytes: 0,
+            output_bytes: 0,
+            failure: None,
+            start_by: None,
+            deadline: None,
+            options: None,
+        }
+    }
 }
 
 #[cfg(test)]

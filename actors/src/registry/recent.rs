@@ -67,25 +67,12 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::task::{EndpointName, Priority, State};
+    use crate::task::{EndpointName, State};
 
     fn finished() -> Task {
-        Task {
-            id: TaskId::generate(),
-            endpoint: EndpointName::new("echo").unwrap(),
-            state: State::Completed,
-            priority: Priority::default(),
-            attempt: 1,
-            crashes: 0,
-            submitted_at: DateTime::UNIX_EPOCH,
-            due_at: DateTime::UNIX_EPOCH,
-            started_at: None,
-            finished_at: None,
-            expires_at: None,
-            input_bytes: 0,
-            output_bytes: 0,
-            failure: None,
-        }
+        let endpoint = EndpointName::new("echo").unwrap();
+        let task = Task::submitted(TaskId::generate(), endpoint, DateTime::UNIX_EPOCH);
+        Task { state: State::Completed, attempt: 1, ..task }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroI64;
+use std::sync::Arc;
 
 use chrono::DateTime;
 
-use crate::task::{EndpointName, Priority, State, Task, TaskId, Timestamp};
+use crate::task::{EndpointName, Priority, Task, TaskId, TaskOptions, Timestamp};
 
 #[derive(Default)]
 pub struct Waiting {
@@ -25,6 +26,16 @@ struct Entry {
     crashes: u32,
     name: u32,
     priority: Priority,
+    /// What most tasks do without.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+struct Rare {
+    failures: u32,
+    start_by: Option<Timestamp>,
+    deadline: Option<Timestamp>,
+    options: Option<Arc<TaskOptions>>,
 }
 
 impl Waiting {
@@ -38,6 +49,7 @@ impl Waiting {
             crashes: task.crashes,
             name: self.number_of(&task.endpoint),
             priority: task.priority,
+            rare: Rare::of(task),
         };
         self.entries.insert(task.id, entry);
     }
@@ -56,21 +68,20 @@ impl Waiting {
     }
 
     fn task(&self, id: TaskId, entry: &Entry) -> Task {
+        let rare = entry.rare.as_deref().cloned().unwrap_or_default();
+        let endpoint = self.names[entry.name as usize].clone();
         Task {
-            id,
-            endpoint: self.names[entry.name as usize].clone(),
-            state: State::Pending,
             priority: entry.priority,
             attempt: entry.attempt,
             crashes: entry.crashes,
-            submitted_at: instant(entry.submitted_micros),
+            failures: rare.failures,
             due_at: instant(entry.due_micros),
             started_at: entry.started_micros.map(|micros| instant(micros.get())),
-            finished_at: None,
-            expires_at: None,
             input_bytes: entry.input_bytes,
-            output_bytes: 0,
-            failure: None,
+            start_by: rare.start_by,
+            deadline: rare.deadline,
+            options: rare.options,
+            ..Task::submitted(id, endpoint, instant(entry.submitted_micros))
         }
     }
 
@@ -80,6 +91,14 @@ impl Waiting {
             self.names.len() - 1
         });
         u32::try_from(number).expect("there are far fewer endpoints")
+    }
+}
+
+impl Rare {
+    fn of(task: &Task) -> Option<Box<Self>> {
+        let Task { failures, start_by, deadline, ref options, .. } = *task;
+        let rare = Self { failures, start_by, deadline, options: options.clone() };
+        (rare != Self::default()).then(|| Box::new(rare))
     }
 }
 
@@ -94,25 +113,30 @@ mod tests {
     #[test]
     fn a_waiting_task_comes_back_as_it_went_in() {
         let mut waiting = Waiting::default();
-        let task = Task {
-            id: TaskId::generate(),
-            endpoint: EndpointName::new("echo").unwrap(),
-            state: State::Pending,
+        let endpoint = EndpointName::new("echo").unwrap();
+        let plain = Task {
             priority: Priority(3),
             attempt: 2,
             crashes: 1,
-            submitted_at: instant(1_750_000_000_000_001),
             due_at: instant(1_750_000_000_000_002),
             started_at: Some(instant(1_750_000_000_000_003)),
-            finished_at: None,
-            expires_at: None,
             input_bytes: 7,
-            output_bytes: 0,
-            failure: None,
+            ..Task::submitted(TaskId::generate(), endpoint, instant(1_750_000_000_000_001))
         };
-        waiting.insert(&task);
-        assert_eq!(waiting.get(task.id), Some(task.clone()));
-        assert_eq!(waiting.remove(task.id), Some(task.clone()));
-        assert!(!waiting.contains(task.id));
+        let options = TaskOptions { max_attempts: Some(4), ..TaskOptions::default() };
+        let demanding = Task {
+            id: TaskId::generate(),
+            failures: 1,
+            start_by: Some(instant(1_750_000_000_000_004)),
+            deadline: Some(instant(1_750_000_000_000_005)),
+            options: Some(Arc::new(options)),
+            ..plain.clone()
+        };
+        for task in [plain, demanding] {
+            waiting.insert(&task);
+            assert_eq!(waiting.get(task.id), Some(task.clone()));
+            assert_eq!(waiting.remove(task.id), Some(task.clone()));
+            assert!(!waiting.contains(task.id));
+        }
     }
 }

@@ -21,7 +21,9 @@ use crate::store::{
     Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, ListQuery, Place, Pruned, ReclaimPolicy, Reclaims,
     Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
 };
-use crate::task::{EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, Task, TaskId};
+use crate::task::{
+    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, Task, TaskId, TaskOptions,
+};
 
 /// Lists cases by their names, so that a case and the name it is shown by cannot drift apart.
 macro_rules! cases {

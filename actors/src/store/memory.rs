@@ -17,9 +17,9 @@ use crate::lifecycle::{self, Reclaimed, Verdict};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy,
-    Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats,
-    Wanted,
+    self, Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
 use crate::task::{EndpointName, Failure, Input, NewTask, Output, State, Task, TaskId, Timestamp};
 
@@ -195,22 +195,7 @@ impl Kept {
         if let Some(first) = first {
             return Enqueued { task: first.clone(), lease: None, known: true };
         }
-        let task = Task {
-            id: new.id,
-            endpoint: new.endpoint,
-            state: State::Pending,
-            priority: new.priority,
-            attempt: 0,
-            crashes: 0,
-            submitted_at: now,
-            due_at: clock::after(now, new.delay),
-            started_at: None,
-            finished_at: None,
-            expires_at: None,
-            input_bytes: new.input.body.len(),
-            output_bytes: 0,
-            failure: None,
-        };
+        let task = store::recorded(&new, now);
         // A task that is not due yet waits in the queue, wherever it was meant to.
         let held = place == Place::Here && new.delay.is_zero();
         let fence = u32::from(held);
@@ -230,11 +215,9 @@ impl Kept {
         }
         let again = NewTask {
             id: wish.id,
-            endpoint: wish.endpoint,
-            input: original.input.clone(),
             priority: original.task.priority,
-            delay: Duration::ZERO,
-            idempotency_key: None,
+            options: original.task.options.as_deref().cloned().unwrap_or_default(),
+            ..NewTask::new(wish.endpoint, original.input.clone())
         };
         Ok(Resubmitted::Enqueued(self.enqueue_one(again, wish.place, now)))
     }

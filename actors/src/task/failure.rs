@@ -36,10 +36,14 @@ pub enum FailureCode {
     OutOfMemory,
     /// The worker broke the rules of the worker protocol, each time, until the crash budget was spent.
     Protocol,
+    /// It had not started when its `queue_ttl` was over: it was canceled.
+    Expired,
+    /// It had not ended when its `deadline` was over.
+    Deadline,
 }
 
 impl FailureCode {
-    pub const ALL: [FailureCode; 15] = [
+    pub const ALL: [FailureCode; 17] = [
         FailureCode::Failed,
         FailureCode::BadInput,
         FailureCode::Timeout,
@@ -55,6 +59,8 @@ impl FailureCode {
         FailureCode::Killed,
         FailureCode::OutOfMemory,
         FailureCode::Protocol,
+        FailureCode::Expired,
+        FailureCode::Deadline,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -74,6 +80,8 @@ impl FailureCode {
             FailureCode::Killed => "killed",
             FailureCode::OutOfMemory => "out_of_memory",
             FailureCode::Protocol => "protocol",
+            FailureCode::Expired => "expired",
+            FailureCode::Deadline => "deadline",
         }
     }
 
@@ -94,7 +102,9 @@ impl FailureCode {
             | FailureCode::Panic
             | FailureCode::Upstream4xx
             | FailureCode::BadOutput
-            | FailureCode::TooLarge => false,
+            | FailureCode::TooLarge
+            | FailureCode::Expired
+            | FailureCode::Deadline => false,
         }
     }
 

@@ -137,13 +137,13 @@ impl World {
         } else {
             bytes.into()
         };
+        let input = Input { headers: Headers::of_type("application/octet-stream"), body };
         NewTask {
             id,
-            endpoint: endpoint_of(submission.endpoint),
-            input: Input { headers: Headers::of_type("application/octet-stream"), body },
             priority: Priority(submission.priority),
             delay: submission.delay,
             idempotency_key: submission.key.map(|key| format!("key {key}")),
+            ..NewTask::new(endpoint_of(submission.endpoint), input)
         }
     }
 

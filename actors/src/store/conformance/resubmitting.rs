@@ -23,25 +23,17 @@ async fn a_finished_task_is_run_once_more_as_a_new_one(bench: Bench) {
     let mut headers = Headers::of_type("audio/wav");
     headers.add("x-language", "ja");
     let input = Input { headers: headers.clone(), body: bytes_of_length(999).into() };
-    let original = bench.settled(NewTask { input, priority: Priority(3), ..new_task() }, failed()).await;
+    let options = TaskOptions { max_attempts: Some(3), ..TaskOptions::default() };
+    let new = NewTask { input, priority: Priority(3), options: options.clone(), ..new_task() };
+    let original = bench.settled(new, failed()).await;
     bench.clock.advance(SECOND);
 
     let copy = resubmit(&bench, original.id, Place::Queue).await.task;
     let expected = Task {
-        id: copy.id,
-        endpoint: endpoint(),
-        state: State::Pending,
         priority: Priority(3),
-        attempt: 0,
-        crashes: 0,
-        submitted_at: bench.clock.now(),
-        due_at: bench.clock.now(),
-        started_at: None,
-        finished_at: None,
-        expires_at: None,
         input_bytes: 999,
-        output_bytes: 0,
-        failure: None,
+        options: Some(Arc::new(options)),
+        ..Task::submitted(copy.id, endpoint(), bench.clock.now())
     };
     assert_eq!(copy, expected);
     assert_eq!(bench.get(copy.id).await, expected);

@@ -25,25 +25,25 @@ pub(super) fn cases() -> Vec<Case> {
 
 async fn a_new_task_is_as_it_was_submitted(bench: Bench) {
     let delay = Duration::from_millis(1500);
-    let new = NewTask { priority: Priority(2), ..delayed(delay) };
+    let options = TaskOptions { max_attempts: Some(3), ..TaskOptions::default() };
+    let new = NewTask {
+        priority: Priority(2),
+        queue_ttl: Some(SECOND),
+        deadline: Some(2 * SECOND),
+        options: options.clone(),
+        ..delayed(delay)
+    };
     let submitted_at = bench.clock.now();
     let answer = bench.enqueue(vec![(new.clone(), Place::Queue)]).await.remove(0);
 
     let expected = Task {
-        id: new.id,
-        endpoint: endpoint(),
-        state: State::Pending,
         priority: Priority(2),
-        attempt: 0,
-        crashes: 0,
-        submitted_at,
         due_at: submitted_at + delay,
-        started_at: None,
-        finished_at: None,
-        expires_at: None,
         input_bytes: new.input.body.len(),
-        output_bytes: 0,
-        failure: None,
+        start_by: Some(submitted_at + SECOND),
+        deadline: Some(submitted_at + 2 * SECOND),
+        options: Some(Arc::new(options)),
+        ..Task::submitted(new.id, endpoint(), submitted_at)
     };
     assert_eq!(answer.task, expected);
     assert_eq!((answer.lease, answer.known), (None, false));

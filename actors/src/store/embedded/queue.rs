@@ -8,19 +8,18 @@ use std::time::Duration;
 use rusqlite::{ErrorCode, OptionalExtension};
 
 use crate::body::{Body, BodyFile};
-use crate::clock;
 use crate::lifecycle::{self, Reclaimed};
 use crate::spool::BlobName;
 use crate::store::{
-    Canceled, Claimed, Claims, Enqueued, Lease, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, StoreError,
-    Wanted,
+    self, Canceled, Claimed, Claims, Enqueued, Lease, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
+    StoreError, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, State, Task, TaskId, Timestamp};
 
 use super::calls::Trouble;
 use super::headers;
 use super::ledger::Ending;
-use super::rows::{EndpointId, Row, micros, time};
+use super::rows::{EndpointId, Row, micros, options_text, time};
 use super::starts::Which;
 use super::writer::Writer;
 
@@ -62,24 +61,8 @@ impl Writer<'_> {
             let task = self.desk.shared.starts.present(first);
             return Ok(Enqueued { task, lease: None, known: true });
         }
-        let NewTask { id, endpoint, input, priority, delay, idempotency_key } = new;
-        let now = self.group.now;
-        let task = Task {
-            id,
-            endpoint,
-            state: State::Pending,
-            priority,
-            attempt: 0,
-            crashes: 0,
-            submitted_at: now,
-            due_at: clock::after(now, delay),
-            started_at: None,
-            finished_at: None,
-            expires_at: None,
-            input_bytes: input.body.len(),
-            output_bytes: 0,
-            failure: None,
-        };
+        let task = store::recorded(&new, self.group.now);
+        let NewTask { id, input, delay, idempotency_key, .. } = new;
         // A task that is not due yet waits in the queue, wherever it was meant to.
         let held = place == Place::Here && delay.is_zero();
         let in_file = matches!(input.body, Body::File(_));
@@ -102,6 +85,10 @@ impl Writer<'_> {
             task.input_bytes as i64,
             in_file,
             key,
+            task.start_by.map(micros),
+            task.deadline.map(micros),
+            options_text(task.options.as_deref()),
+            task.options.as_ref().and_then(|options| options.fairness_key.as_deref()),
         ));
         let seq = inserted.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => Trouble::Refused(id_is_used(task.id)),
@@ -149,20 +136,11 @@ impl Writer<'_> {
             let reason = format!("the input of task {} changed its place while it was resubmitted", wish.of);
             return Err(Trouble::Refused(StoreError::Failed(reason)));
         }
-        let now = self.group.now;
         let task = Task {
-            id: wish.id,
-            state: State::Pending,
-            attempt: 0,
-            crashes: 0,
-            submitted_at: now,
-            due_at: now,
-            started_at: None,
-            finished_at: None,
-            expires_at: None,
-            output_bytes: 0,
-            failure: None,
-            ..original.task
+            priority: original.task.priority,
+            input_bytes: original.task.input_bytes,
+            options: original.task.options,
+            ..Task::submitted(wish.id, wish.endpoint, self.group.now)
         };
         let held = wish.place == Place::Here;
         let seq = self.insert_task(&task, held, linked.is_some(), None)?;

@@ -1,9 +1,11 @@
 //! Rows of the table `task` as values, and values as what the columns hold.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use rusqlite::types::Type;
 
-use crate::task::{EndpointName, Failure, FailureCode, Priority, State, Task, TaskId, Timestamp};
+use crate::task::{EndpointName, Failure, FailureCode, Priority, State, Task, TaskId, TaskOptions, Timestamp};
 
 /// The number of an endpoint in this database, counted from 1 and never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,10 @@ impl Row {
             input_bytes: row.get::<_, i64>(14)? as u64,
             output_bytes: row.get::<_, i64>(15)? as u64,
             failure,
+            failures: row.get(23)?,
+            start_by: optional_time(row, 24)?,
+            deadline: optional_time(row, 25)?,
+            options: options_at(row, 22)?,
         };
         Ok(Self {
             seq: row.get(0)?,
@@ -72,6 +78,17 @@ impl Row {
             task,
         })
     }
+}
+
+fn options_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<TaskOptions>>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+    let options = serde_json::from_str(text).map_err(|_| unreadable(column, "options that are not ours"))?;
+    Ok(Some(Arc::new(options)))
+}
+
+/// Options as a column holds them.
+pub(super) fn options_text(options: Option<&TaskOptions>) -> Option<String> {
+    options.map(|options| serde_json::to_string(options).expect("options are always JSON"))
 }
 
 pub(super) fn id_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TaskId> {

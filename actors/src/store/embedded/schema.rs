@@ -14,8 +14,11 @@ use super::rows::{EndpointId, micros, state_at, unreadable};
 use super::tally::Tally;
 
 /// One file a version, in their order. A version that was released is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_tasks.sql"), include_str!("migrations/0002_failure_log.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_tasks.sql"),
+    include_str!("migrations/0002_failure_log.sql"),
+    include_str!("migrations/0003_policy.sql"),
+];
 
 /// Marks a database as ours: "Ekib" in ASCII.
 const APPLICATION_ID: i64 = 0x456b_6962;
