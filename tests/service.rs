@@ -35,6 +35,8 @@ mod refusing;
 mod schema_changes;
 #[path = "service/stopping.rs"]
 mod stopping;
+#[path = "service/upgrading.rs"]
+mod upgrading;
 #[path = "service/upstream.rs"]
 mod upstream;
 #[path = "service/venv.rs"]
