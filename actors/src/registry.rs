@@ -14,12 +14,12 @@ use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
 use crate::journal;
-use crate::lifecycle::Verdict;
+use crate::lifecycle::{Setback, Verdict};
 use crate::measure::{Histogram, TASK_SECONDS};
 use crate::store::{
     Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
 };
-use crate::task::{EndpointName, Failure, FailureCode, Output, State, Task, TaskId, Timestamp};
+use crate::task::{AttemptRecord, EndpointName, FailureCode, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
 mod recent;
@@ -55,6 +55,11 @@ pub struct Progressed {
     pub fraction: f32,
 }
 
+/// A client wants the attempt that runs stopped, and the task canceled; the answer comes when that is durable.
+#[derive(Message)]
+#[rtype(result = "Result<Settled, StoreError>")]
+pub struct RequestCancel(pub Lease);
+
 /// A verdict to record; the answer comes when it is durable.
 #[derive(Message)]
 #[rtype(result = "Result<Settled, StoreError>")]
@@ -86,6 +91,13 @@ pub struct Status {
 pub struct Fetch {
     pub task: TaskId,
     pub endpoint: EndpointName,
+}
+
+/// What is known of the attempts of a task, in the order of their numbers; empty for an unknown one.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<AttemptRecord>, StoreError>")]
+pub struct Attempts {
+    pub task: TaskId,
 }
 
 /// To be told when a task ends.
@@ -204,9 +216,9 @@ impl RegistryActor {
     }
 
     /// Takes over what the store has recorded, and tells those who wait for it.
-    fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Failure>) {
+    fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Setback>) {
         journal::settled(&task, setback);
-        self.measure_settled(&task);
+        self.measure_settled(&task, self.running.contains_key(&task.id));
         self.forget_live(task.id);
         if !task.state.is_finished() {
             return;
@@ -218,13 +230,14 @@ impl RegistryActor {
         self.recent.keep(task, output);
     }
 
-    fn measure_settled(&mut self, task: &Task) {
+    fn measure_settled(&mut self, task: &Task, ran: bool) {
         let measures = self.measures_of(&task.endpoint);
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
         }
-        if let (Some(started), Some(finished)) = (task.started_at, task.finished_at) {
+        // One that ended while it waited has a start of an earlier attempt, if any.
+        if let (true, Some(started), Some(finished)) = (ran, task.started_at, task.finished_at) {
             measures.run_seconds.observe(seconds_between(started, finished));
         }
     }
@@ -285,6 +298,37 @@ impl Handler<AttemptStarted> for RegistryActor {
     }
 }
 
+impl Handler<RequestCancel> for RegistryActor {
+    type Result = ResponseFuture<Result<Settled, StoreError>>;
+
+    fn handle(&mut self, RequestCancel(lease): RequestCancel, ctx: &mut Self::Context) -> Self::Result {
+        let (requesting, registry) = (self.ledger.request_cancel(lease), ctx.address());
+        Box::pin(async move {
+            let requested = requesting.await;
+            if let Ok(Settled::Recorded(task)) = &requested {
+                registry.do_send(CancelNoted(task.id));
+            }
+            requested
+        })
+    }
+}
+
+/// The store has recorded that the task is to be canceled.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CancelNoted(TaskId);
+
+impl Handler<CancelNoted> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, CancelNoted(task): CancelNoted, _: &mut Self::Context) {
+        if let Some(task) = self.running.get_mut(&task) {
+            task.cancel_requested = true;
+            journal::cancel_requested(task);
+        }
+    }
+}
+
 impl Handler<Progressed> for RegistryActor {
     type Result = ();
 
@@ -304,11 +348,11 @@ impl Handler<Settle> for RegistryActor {
         let output = match &settlement.verdict {
             Verdict::Completed(output) => Some(output.clone()),
             Verdict::Failed(_, answer) => answer.clone(),
-            Verdict::Canceled | Verdict::Again { .. } => None,
+            Verdict::Canceled(_) | Verdict::Again { .. } => None,
         };
         let setback = match &settlement.verdict {
-            Verdict::Again { setback, .. } => setback.failure().cloned(),
-            Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled => None,
+            Verdict::Again { setback, .. } => Some(setback.clone()),
+            Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled(_) => None,
         };
         let (settling, registry) = (self.ledger.settle(settlement), ctx.address());
         Box::pin(async move {
@@ -330,7 +374,7 @@ struct Noted {
     task: Task,
     output: Option<Output>,
     /// What put the task back, where something did.
-    setback: Option<Failure>,
+    setback: Option<Setback>,
 }
 
 impl Handler<Noted> for RegistryActor {
@@ -404,6 +448,15 @@ impl Handler<Fetch> for RegistryActor {
             let output = if found.state.is_finished() { ledger.output(task).await? } else { None };
             Ok(Some((found, output)))
         })
+    }
+}
+
+impl Handler<Attempts> for RegistryActor {
+    type Result = ResponseFuture<Result<Vec<AttemptRecord>, StoreError>>;
+
+    fn handle(&mut self, Attempts { task }: Attempts, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        self.ledger.attempts(task)
     }
 }
 

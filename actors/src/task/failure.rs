@@ -9,7 +9,7 @@ pub enum FailureCode {
     Failed,
     /// The input is not what the endpoint takes.
     BadInput,
-    /// The run took longer than the endpoint's `timeout`.
+    /// The run took longer than its `timeout`, the task's own or its endpoint's.
     Timeout,
     /// The executor's code panicked.
     Panic,
@@ -155,11 +155,16 @@ impl Failure {
 
     /// Keeps the end of a log with the failure; an empty log is none.
     pub fn with_log(self, log: &str) -> Self {
+        Self { log: Self::log_tail(log), ..self }
+    }
+
+    /// The end of a log within the bound; `None` of an empty one.
+    pub fn log_tail(log: &str) -> Option<String> {
         let log = log.trim_end();
         let from = log.len().saturating_sub(Self::LOG_MAX);
         let from = (from..=log.len()).find(|from| log.is_char_boundary(*from)).expect("the end is a boundary");
         let tail = &log[from..];
-        Self { log: (!tail.is_empty()).then(|| tail.to_owned()), ..self }
+        (!tail.is_empty()).then(|| tail.to_owned())
     }
 }
 
