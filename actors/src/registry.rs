@@ -13,6 +13,7 @@ use actix::{
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
+use crate::executor::Report;
 use crate::journal;
 use crate::lifecycle::Verdict;
 use crate::measure::{Histogram, TASK_SECONDS};
@@ -45,14 +46,15 @@ pub struct AttemptStarted {
     pub lease: Lease,
     pub run: Run,
     pub durability: StartDurability,
+    /// What takes what the attempt tells.
+    pub report: Report,
 }
 
-/// An attempt has come so far, from 0 to 1.
+/// The report of a running attempt has something new.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Progressed {
     pub task: TaskId,
-    pub fraction: f32,
 }
 
 /// A verdict to record; the answer comes when it is durable.
@@ -149,7 +151,7 @@ pub struct RegistryActor {
     ledger: Arc<dyn Ledger>,
     waiting: Waiting,
     /// As many as there are slots at most.
-    running: HashMap<TaskId, Task>,
+    running: HashMap<TaskId, Running>,
     recent: Recent,
     watchers: HashMap<TaskId, Vec<oneshot::Sender<Task>>>,
     measures: HashMap<EndpointName, EndpointMeasures>,
@@ -158,6 +160,14 @@ pub struct RegistryActor {
     dismissed: bool,
     turns: Turns,
     _sentinel: Sentinel,
+}
+
+/// A task whose attempt runs.
+struct Running {
+    task: Task,
+    report: Report,
+    /// The fraction that was logged last.
+    logged: Option<f32>,
 }
 
 impl RegistryActor {
@@ -179,7 +189,7 @@ impl RegistryActor {
 
     /// A task of this node that has not ended.
     fn live(&self, task: TaskId) -> Option<Task> {
-        self.running.get(&task).cloned().or_else(|| self.waiting.get(task))
+        self.running.get(&task).map(|running| running.task.clone()).or_else(|| self.waiting.get(task))
     }
 
     fn forget_live(&mut self, task: TaskId) {
@@ -192,7 +202,7 @@ impl RegistryActor {
     }
 
     /// A start as the rest of the world sees it: at once, while the store writes it.
-    fn note_start(&mut self, task: TaskId, run: Run) {
+    fn note_start(&mut self, task: TaskId, run: Run, report: Report) {
         let Some(mut task) = self.waiting.remove(task) else { return };
         task.state = State::InProgress;
         task.attempt = run.attempt;
@@ -200,7 +210,7 @@ impl RegistryActor {
         journal::started(&task);
         let queued = seconds_between(task.due_at, run.started_at);
         self.measures_of(&task.endpoint).queue_seconds.observe(queued);
-        self.running.insert(task.id, task);
+        self.running.insert(task.id, Running { task, report, logged: None });
     }
 
     /// Takes over what the store has recorded, and tells those who wait for it.
@@ -280,7 +290,7 @@ impl Handler<AttemptStarted> for RegistryActor {
 
     fn handle(&mut self, started: AttemptStarted, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
-        self.note_start(started.lease.task, started.run);
+        self.note_start(started.lease.task, started.run, started.report);
         Response::fut(self.ledger.start(started.lease, started.run, started.durability))
     }
 }
@@ -288,9 +298,12 @@ impl Handler<AttemptStarted> for RegistryActor {
 impl Handler<Progressed> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, Progressed { task, fraction }: Progressed, _: &mut Self::Context) {
-        if let Some(task) = self.running.get(&task) {
-            journal::progressed(task, fraction);
+    fn handle(&mut self, Progressed { task }: Progressed, _: &mut Self::Context) {
+        let Some(running) = self.running.get_mut(&task) else { return };
+        let fraction = running.report.latest().and_then(|progress| progress.fraction);
+        if let Some(fraction) = fraction.filter(|_| fraction != running.logged) {
+            running.logged = Some(fraction);
+            journal::progressed(&running.task, fraction);
         }
     }
 }

@@ -13,9 +13,11 @@ use uuid::Uuid;
 use crate::body::Body;
 
 mod failure;
+mod live;
 mod options;
 
 pub use failure::{Failure, FailureCode};
+pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
 
 /// An instant, in whole microseconds of UTC.

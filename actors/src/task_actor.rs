@@ -13,10 +13,11 @@ use actix::{
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, stopwatch};
+use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::executor::guard::{self, Bounds};
-use crate::executor::{Attempt, Outputs, Progress};
+use crate::executor::report::LogBounds;
+use crate::executor::{Attempt, Outputs, Report};
 use crate::lifecycle::{Budgets, History, Setback, Verdict, verdict};
 use crate::registry::{AttemptStarted, Progressed, RegistryActor, Settle};
 use crate::spool::{BlobName, Blobs};
@@ -99,6 +100,8 @@ pub struct Crew {
     pub output_max: u64,
     pub stop_grace: Duration,
     pub progress_interval: Duration,
+    /// How much of an attempt's log is kept.
+    pub log_bounds: LogBounds,
     pub budgets: Budgets,
     /// Fires when a drain has no more patience with what runs.
     pub drain: CancellationToken,
@@ -203,7 +206,8 @@ async fn run_and_settle(
     crashes: u32,
     input: Option<Input>,
 ) -> (Ending, Pressure) {
-    match report_start(&crew, lease, run).await {
+    let report = report(&crew, lease.task);
+    match report_start(&crew, lease, run, report.clone()).await {
         Ok(Started::Recorded) => {}
         Ok(Started::FenceLost) => return (Ending::Settled, Pressure::Unknown),
         Err(error) => {
@@ -211,7 +215,8 @@ async fn run_and_settle(
             return (settle(&crew, lease, None, again_soon()).await, Pressure::Unknown);
         }
     }
-    let decided = crew.pool.spawn(attempt(crew.clone(), lease, run, crashes, input)).await;
+    let decided = crew.pool.spawn(attempt(crew.clone(), lease, run, crashes, input, report.clone())).await;
+    report.close();
     let (verdict, pressure) = decided.unwrap_or_else(|broken| {
         let failure = Failure::new(FailureCode::Panic, format!("the run broke: {broken}"));
         (Verdict::Failed(failure, None), Pressure::Unknown)
@@ -227,18 +232,25 @@ fn again_soon() -> Verdict {
 /// Tells the Registry. A first claim goes on at once: should the process die now, the task is pending and no
 /// harm is done. A task that was claimed before may be one that takes the process down, so its start is made
 /// durable first, and counts.
-async fn report_start(crew: &Crew, lease: Lease, run: Run) -> Result<Started, StoreError> {
+async fn report_start(crew: &Crew, lease: Lease, run: Run, report: Report) -> Result<Started, StoreError> {
     let first_claim = lease.fence == 1;
     if first_claim {
-        crew.registry.do_send(AttemptStarted { lease, run, durability: StartDurability::Lazy });
+        crew.registry.do_send(AttemptStarted { lease, run, durability: StartDurability::Lazy, report });
         return Ok(Started::Recorded);
     }
-    let started = AttemptStarted { lease, run, durability: StartDurability::Durable };
+    let started = AttemptStarted { lease, run, durability: StartDurability::Durable, report };
     crew.registry.send(started).await.unwrap_or(Err(StoreError::Closed))
 }
 
 /// Reads the input where it is not at hand, runs the executor, and decides.
-async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, crashes: u32, input: Option<Input>) -> (Verdict, Pressure) {
+async fn attempt(
+    crew: Arc<Crew>,
+    lease: Lease,
+    run: Run,
+    crashes: u32,
+    input: Option<Input>,
+    report: Report,
+) -> (Verdict, Pressure) {
     let input = match input {
         Some(input) => input,
         None => match crew.ledger.input(lease.task).await {
@@ -256,7 +268,7 @@ async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, crashes: u32, input: O
         number: run.attempt,
         input,
         cancellation: CancellationToken::new(),
-        progress: progress(&crew, lease.task),
+        report,
         outputs: Outputs::new(crew.blobs.clone(), BlobName::Output(lease.task, lease.fence), crew.output_max),
     };
     let bounds = Bounds { timeout: crew.endpoint.timeout, stop_grace: crew.stop_grace, drain: crew.drain.clone() };
@@ -270,19 +282,11 @@ fn unreadable(why: &str) -> Verdict {
     Verdict::Failed(Failure::new(FailureCode::Failed, format!("the stored input could not be read: {why}")), None)
 }
 
-/// Passes reports on to the Registry, at most one in each interval.
-fn progress(crew: &Crew, task: TaskId) -> Progress {
-    let (registry, interval) = (crew.registry.clone(), crew.progress_interval);
-    let passed_on = std::sync::Mutex::new(None);
-    Progress::new(move |fraction| {
-        let mut passed_on = passed_on.lock().expect("nobody panics while holding it");
-        let now = stopwatch();
-        let due = passed_on.is_none_or(|last| now.duration_since(last) >= interval);
-        if due {
-            *passed_on = Some(now);
-            registry.do_send(Progressed { task, fraction });
-        }
-    })
+/// Has the Registry told when there is something new, at most once an interval.
+fn report(crew: &Crew, task: TaskId) -> Report {
+    let registry = crew.registry.clone();
+    let tell = move || registry.do_send(Progressed { task });
+    Report::paced(crew.clock.clone(), crew.log_bounds, crew.progress_interval, crew.pool.clone(), tell)
 }
 
 /// Has the verdict recorded, however long the store cannot write; only a drain's end gives up.

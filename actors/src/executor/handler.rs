@@ -219,7 +219,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::executor::Progress;
+    use crate::executor::Report;
     use crate::spool::{BlobName, Blobs};
     use crate::task::{EndpointName, Input, TaskId};
 
@@ -231,7 +231,7 @@ mod tests {
             number: 1,
             input: Input::new("application/json", input.to_owned()),
             cancellation: CancellationToken::new(),
-            progress: Progress::unwatched(),
+            report: Report::unwatched(),
             outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), 1000),
         }
     }

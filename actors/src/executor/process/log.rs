@@ -1,12 +1,13 @@
-//! A worker's standard output and error: its lines go to our log, and the last of them are kept for its failures.
+//! A worker's standard output and error: its lines go to our log and to the report of the attempt that runs, and the
+//! last of them are kept for its failures.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use super::message::Level;
-use crate::task::{EndpointName, Failure, TaskId};
+use crate::executor::Report;
+use crate::task::{EndpointName, Failure, Level, TaskId};
 
 /// The most bytes of a line; a longer one is taken as several.
 const LINE_MAX: usize = 8 * 1024;
@@ -20,8 +21,8 @@ pub struct WorkerLog {
 
 #[derive(Default)]
 struct Inner {
-    /// The attempt that runs, where it is the only one.
-    task: Option<TaskId>,
+    /// Whose attempt runs and its report, where it is the only one.
+    sole: Option<(TaskId, Report)>,
     tail: VecDeque<String>,
     tail_bytes: usize,
 }
@@ -31,9 +32,9 @@ impl WorkerLog {
         Self { endpoint, pid, inner: Mutex::default() }
     }
 
-    /// From now on lines are told as those of that task, or of none.
-    pub fn tag(&self, task: Option<TaskId>) {
-        self.inner().task = task;
+    /// From now on lines are told as those of that attempt, or of none.
+    pub fn tag(&self, sole: Option<(TaskId, Report)>) {
+        self.inner().sole = sole;
     }
 
     /// The last lines, of which there are about as many as a failure keeps.
@@ -70,19 +71,22 @@ impl WorkerLog {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end();
         if !line.is_empty() {
-            let task = self.inner().task;
-            self.tell(Level::Info, task, stream, line);
+            let sole = self.inner().sole.clone();
+            self.tell(Level::Info, sole.as_ref(), stream, line);
         }
     }
 
     /// A line that the worker sent for an attempt.
-    pub fn message(&self, level: Level, task: TaskId, line: &str) {
-        self.tell(level, Some(task), "channel", line);
+    pub fn message(&self, level: Level, teller: &(TaskId, Report), line: &str) {
+        self.tell(level, Some(teller), "channel", line);
     }
 
-    fn tell(&self, level: Level, task: Option<TaskId>, stream: &'static str, line: &str) {
+    fn tell(&self, level: Level, teller: Option<&(TaskId, Report)>, stream: &'static str, line: &str) {
         self.keep(line);
-        let task_id = task.map(tracing::field::display);
+        if let Some((_, report)) = teller {
+            report.log(level, line);
+        }
+        let task_id = teller.map(|(task, _)| tracing::field::display(task));
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(

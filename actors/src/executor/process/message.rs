@@ -1,7 +1,11 @@
 //! The headers of the frames: what a worker says and what we say, as `clients/PROTOCOL.md` has it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::task::Level;
 
 /// The version of the protocol that is spoken here.
 pub const VERSION: u32 = 1;
@@ -12,7 +16,9 @@ pub enum FromWorker {
     Hello(Hello),
     Progress {
         id: u64,
-        fraction: f32,
+        fraction: Option<f32>,
+        message: Option<String>,
+        counters: Option<BTreeMap<String, f64>>,
     },
     Log {
         id: u64,
@@ -55,15 +61,6 @@ pub struct Offer {
     pub description: Option<String>,
     pub input: Option<Value>,
     pub output: Option<Value>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    Debug,
-    Info,
-    Warning,
-    Error,
 }
 
 #[derive(Debug, Serialize)]
