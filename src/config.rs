@@ -96,6 +96,8 @@ pub struct Limits {
     pub resident: usize,
     pub crash_budget: u32,
     pub put_backs: u32,
+    pub log_lines: usize,
+    pub log_bytes: usize,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
     pub run_time: Duration,
     pub sync_wait: Duration,

@@ -175,6 +175,8 @@ fn limits(config: &Config) -> Limits {
         crash_budget: config.limits.crash_budget,
         put_backs: config.limits.put_backs,
         progress_interval: config.log.progress_interval,
+        log_lines: config.limits.log_lines,
+        log_bytes: config.limits.log_bytes,
         sweep_interval: config.results.sweep_interval,
         heartbeat: lease / 3,
         ..Limits::default()

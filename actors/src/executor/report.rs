@@ -338,7 +338,8 @@ impl State {
 
 /// As much of a text as fits, whole letters.
 fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.expect("the start is a boundary")]
 }
 
 impl fmt::Debug for Report {

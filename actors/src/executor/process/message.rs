@@ -102,6 +102,11 @@ mod tests {
         assert!(matches!(hello, FromWorker::Hello(Hello { concurrency: 2, .. })), "{hello:?}");
         let done = read(r#"{"type":"done","id":7}"#);
         assert!(matches!(done, FromWorker::Done { id: 7, status: None, headers: None }), "{done:?}");
+        let progress = read(r#"{"type":"progress","id":7,"fraction":null,"counters":{"tokens":3}}"#);
+        let FromWorker::Progress { id: 7, fraction: None, message: None, counters: Some(counters) } = progress else {
+            panic!("{progress:?}")
+        };
+        assert_eq!(counters["tokens"], 3.0);
         let failed = read(r#"{"type":"failed","id":7}"#);
         assert!(matches!(failed, FromWorker::Failed { id: 7, status: None, .. }), "{failed:?}");
     }

@@ -152,6 +152,7 @@ impl Worker {
 
     /// Ends an attempt: frees its slot and answers whoever waits for it.
     pub fn settle(&self, id: u64, outcome: Outcome) {
+        self.group.log.catch_up();
         let ended = {
             let mut attempts = self.attempts();
             let ended = attempts.in_flight.remove(&id);
@@ -171,6 +172,7 @@ impl Worker {
     /// Puts an attempt among those in flight and its frame on the way; `None` where the worker is gone.
     fn begin(&self, slot: Slot, attempt: &Attempt) -> Option<Result<Begun, TooLong>> {
         let (answer, answered) = oneshot::channel();
+        self.group.log.catch_up();
         let mut attempts = self.attempts();
         if attempts.ended {
             return None;
