@@ -23,9 +23,13 @@ use crate::store::{
 use crate::task::{EndpointName, Failure, FailureCode, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
+mod following;
 mod recent;
 mod waiting;
 
+pub use following::{Follow, Followed, Standing};
+
+use following::Following;
 use recent::Recent;
 use waiting::Waiting;
 
@@ -106,6 +110,22 @@ pub enum Watched {
     Unknown,
 }
 
+/// What a task's latest attempt told of itself, where that is at hand: while it runs, and as long as the finished task
+/// is kept in memory.
+#[derive(Message)]
+#[rtype(result = "Option<Told>")]
+pub struct Live {
+    pub task: TaskId,
+}
+
+/// What `Live` answers.
+#[derive(Debug)]
+pub struct Told {
+    /// The number of the attempt.
+    pub attempt: u32,
+    pub report: Report,
+}
+
 /// A page of tasks.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Task>, StoreError>")]
@@ -154,6 +174,7 @@ pub struct RegistryActor {
     running: HashMap<TaskId, Running>,
     recent: Recent,
     watchers: HashMap<TaskId, Vec<oneshot::Sender<Task>>>,
+    following: Following,
     measures: HashMap<EndpointName, EndpointMeasures>,
     sweep_interval: Duration,
     sweeping: bool,
@@ -178,6 +199,7 @@ impl RegistryActor {
             running: HashMap::new(),
             recent: Recent::new(memory),
             watchers: HashMap::new(),
+            following: Following::default(),
             measures: HashMap::new(),
             sweep_interval,
             sweeping: false,
@@ -190,6 +212,18 @@ impl RegistryActor {
     /// A task of this node that has not ended.
     fn live(&self, task: TaskId) -> Option<Task> {
         self.running.get(&task).map(|running| running.task.clone()).or_else(|| self.waiting.get(task))
+    }
+
+    /// How a task stands, where that is at hand.
+    fn standing(&self, task: TaskId) -> Option<Standing> {
+        if let Some(running) = self.running.get(&task) {
+            return Some(Standing { task: running.task.clone(), report: Some(running.report.clone()) });
+        }
+        if let Some(task) = self.waiting.get(task) {
+            return Some(Standing { task, report: None });
+        }
+        let finished = self.recent.task(task)?.clone();
+        Some(Standing { report: self.recent.report(task).cloned(), task: finished })
     }
 
     fn forget_live(&mut self, task: TaskId) {
@@ -210,6 +244,7 @@ impl RegistryActor {
         journal::started(&task);
         let queued = seconds_between(task.due_at, run.started_at);
         self.measures_of(&task.endpoint).queue_seconds.observe(queued);
+        self.following.tell(task.id, || Standing { task: task.clone(), report: Some(report.clone()) });
         self.running.insert(task.id, Running { task, report, logged: None });
     }
 
@@ -217,7 +252,9 @@ impl RegistryActor {
     fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Failure>) {
         journal::settled(&task, setback);
         self.measure_settled(&task);
+        let report = self.running.get(&task.id).map(|running| running.report.clone()).filter(Report::has_told);
         self.forget_live(task.id);
+        self.following.tell(task.id, || Standing { task: task.clone(), report: report.clone() });
         if !task.state.is_finished() {
             return;
         }
@@ -225,7 +262,7 @@ impl RegistryActor {
             // A watcher that has gone away is not missed.
             let _ = watcher.send(task.clone());
         }
-        self.recent.keep(task, output);
+        self.recent.keep(task, output, report);
     }
 
     fn measure_settled(&mut self, task: &Task) {
@@ -241,6 +278,7 @@ impl RegistryActor {
 
     /// Deletes what has expired, batch after batch, unless that is under way already.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
+        self.following.tidy();
         if self.sweeping {
             return;
         }
@@ -305,6 +343,8 @@ impl Handler<Progressed> for RegistryActor {
             running.logged = Some(fraction);
             journal::progressed(&running.task, fraction);
         }
+        let (now, report) = (&running.task, &running.report);
+        self.following.tell(task, || Standing { task: now.clone(), report: Some(report.clone()) });
     }
 }
 
@@ -382,6 +422,7 @@ impl Handler<DismissWatchers> for RegistryActor {
     fn handle(&mut self, _: DismissWatchers, _: &mut Self::Context) {
         self.dismissed = true;
         self.watchers.clear();
+        self.following.dismiss();
     }
 }
 
@@ -445,6 +486,36 @@ impl Handler<Watch> for RegistryActor {
                 None => Watched::Unknown,
             })
         })
+    }
+}
+
+impl Handler<Follow> for RegistryActor {
+    type Result = Response<Result<Option<Followed>, StoreError>>;
+
+    fn handle(&mut self, Follow { task }: Follow, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        // Joined first, read after: what changes in between is told.
+        let news = self.following.join(task);
+        if let Some(standing) = self.standing(task) {
+            return Response::reply(Ok(Some(Followed { standing: Arc::new(standing), news })));
+        }
+        let stored = self.ledger.get(task);
+        Response::fut(async move {
+            let found = stored.await?;
+            Ok(found.map(|task| Followed { standing: Arc::new(Standing { task, report: None }), news }))
+        })
+    }
+}
+
+impl Handler<Live> for RegistryActor {
+    type Result = MessageResult<Live>;
+
+    fn handle(&mut self, Live { task }: Live, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        let standing = self.standing(task);
+        MessageResult(
+            standing.and_then(|Standing { task, report }| Some(Told { attempt: task.attempt, report: report? })),
+        )
     }
 }
 

@@ -182,6 +182,11 @@ impl Report {
 
     // ---- for who watches it; of several attempts in one report, the first's ----
 
+    /// Whether it has told anything.
+    pub fn has_told(&self) -> bool {
+        self.first().is_some_and(|state| state.steps > 0)
+    }
+
     /// How far it has come; `None` where it has told nothing.
     pub fn latest(&self) -> Option<Progress> {
         let state = self.first()?;
