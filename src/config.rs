@@ -101,6 +101,8 @@ pub struct Limits {
     pub max_attempts: u32,
     pub run_time_max: Duration,
     pub retention_max: Duration,
+    pub log_lines: usize,
+    pub log_bytes: usize,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
     pub run_time: Duration,
     pub sync_wait: Duration,

@@ -178,6 +178,8 @@ fn limits(config: &Config) -> Limits {
         run_time_max: config.limits.run_time_max,
         retention_max: config.limits.retention_max,
         progress_interval: config.log.progress_interval,
+        log_lines: config.limits.log_lines,
+        log_bytes: config.limits.log_bytes,
         sweep_interval: config.results.sweep_interval,
         heartbeat: lease / 3,
         ..Limits::default()

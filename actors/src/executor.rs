@@ -3,9 +3,7 @@
 //! An executor says what came of an attempt; what is made of that is decided in [`crate::lifecycle`]. It need
 //! not time itself, catch its panics or watch the drain: the TaskActor wraps every run alike.
 
-use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -25,6 +23,9 @@ pub mod http;
 pub mod onnx;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
+pub mod report;
+
+pub use report::Report;
 
 /// Runs the attempts of one endpoint.
 pub trait Executor: Send + Sync + 'static {
@@ -78,7 +79,8 @@ pub struct Attempt {
     pub input: Input,
     /// Fires when the attempt should stop: at a drain's end, when its time is over, or when it is canceled by force.
     pub cancellation: CancellationToken,
-    pub progress: Progress,
+    /// Takes what it tells of itself: how far it has come, its log.
+    pub report: Report,
     pub outputs: Outputs,
 }
 
@@ -119,32 +121,5 @@ impl Outputs {
             spool.write(&chunk).await?;
         }
         Ok(spool.finish().await?)
-    }
-}
-
-/// Tells how far an attempt has come.
-#[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(f32) + Send + Sync>);
-
-impl Progress {
-    pub fn new(report: impl Fn(f32) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(report))
-    }
-
-    /// For attempts that nobody watches.
-    pub fn unwatched() -> Self {
-        Self::new(|_| ())
-    }
-
-    /// Reports the done part of the whole, from 0 to 1; what is outside is brought inside. Cheap, and may be
-    /// called from any thread as often as is convenient: what is too often is not passed on.
-    pub fn report(&self, fraction: f32) {
-        (self.0)(if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) });
-    }
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Progress")
     }
 }

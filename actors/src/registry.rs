@@ -13,6 +13,7 @@ use actix::{
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
+use crate::executor::Report;
 use crate::journal;
 use crate::lifecycle::{Setback, Verdict};
 use crate::measure::{Histogram, TASK_SECONDS};
@@ -22,9 +23,13 @@ use crate::store::{
 use crate::task::{AttemptRecord, EndpointName, FailureCode, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
+mod following;
 mod recent;
 mod waiting;
 
+pub use following::{Follow, Followed, Standing};
+
+use following::Following;
 use recent::Recent;
 use waiting::Waiting;
 
@@ -45,14 +50,15 @@ pub struct AttemptStarted {
     pub lease: Lease,
     pub run: Run,
     pub durability: StartDurability,
+    /// What takes what the attempt tells.
+    pub report: Report,
 }
 
-/// An attempt has come so far, from 0 to 1.
+/// The report of a running attempt has something new.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Progressed {
     pub task: TaskId,
-    pub fraction: f32,
 }
 
 /// A client wants the attempt that runs stopped, and the task canceled; the answer comes when that is durable.
@@ -116,6 +122,22 @@ pub enum Watched {
     Unknown,
 }
 
+/// What a task's latest attempt told of itself, where that is at hand: while it runs, and as long as the finished task
+/// is kept in memory.
+#[derive(Message)]
+#[rtype(result = "Option<Told>")]
+pub struct Live {
+    pub task: TaskId,
+}
+
+/// What `Live` answers.
+#[derive(Debug)]
+pub struct Told {
+    /// The number of the attempt.
+    pub attempt: u32,
+    pub report: Report,
+}
+
 /// A page of tasks.
 #[derive(Message)]
 #[rtype(result = "Result<Vec<Task>, StoreError>")]
@@ -161,15 +183,24 @@ pub struct RegistryActor {
     ledger: Arc<dyn Ledger>,
     waiting: Waiting,
     /// As many as there are slots at most.
-    running: HashMap<TaskId, Task>,
+    running: HashMap<TaskId, Running>,
     recent: Recent,
     watchers: HashMap<TaskId, Vec<oneshot::Sender<Task>>>,
+    following: Following,
     measures: HashMap<EndpointName, EndpointMeasures>,
     sweep_interval: Duration,
     sweeping: bool,
     dismissed: bool,
     turns: Turns,
     _sentinel: Sentinel,
+}
+
+/// A task whose attempt runs.
+struct Running {
+    task: Task,
+    report: Report,
+    /// The fraction that was logged last.
+    logged: Option<f32>,
 }
 
 impl RegistryActor {
@@ -180,6 +211,7 @@ impl RegistryActor {
             running: HashMap::new(),
             recent: Recent::new(memory),
             watchers: HashMap::new(),
+            following: Following::default(),
             measures: HashMap::new(),
             sweep_interval,
             sweeping: false,
@@ -191,7 +223,19 @@ impl RegistryActor {
 
     /// A task of this node that has not ended.
     fn live(&self, task: TaskId) -> Option<Task> {
-        self.running.get(&task).cloned().or_else(|| self.waiting.get(task))
+        self.running.get(&task).map(|running| running.task.clone()).or_else(|| self.waiting.get(task))
+    }
+
+    /// How a task stands, where that is at hand.
+    fn standing(&self, task: TaskId) -> Option<Standing> {
+        if let Some(running) = self.running.get(&task) {
+            return Some(Standing { task: running.task.clone(), report: Some(running.report.clone()) });
+        }
+        if let Some(task) = self.waiting.get(task) {
+            return Some(Standing { task, report: None });
+        }
+        let finished = self.recent.task(task)?.clone();
+        Some(Standing { report: self.recent.report(task).cloned(), task: finished })
     }
 
     fn forget_live(&mut self, task: TaskId) {
@@ -204,7 +248,7 @@ impl RegistryActor {
     }
 
     /// A start as the rest of the world sees it: at once, while the store writes it.
-    fn note_start(&mut self, task: TaskId, run: Run) {
+    fn note_start(&mut self, task: TaskId, run: Run, report: Report) {
         let Some(mut task) = self.waiting.remove(task) else { return };
         task.state = State::InProgress;
         task.attempt = run.attempt;
@@ -212,14 +256,17 @@ impl RegistryActor {
         journal::started(&task);
         let queued = seconds_between(task.due_at, run.started_at);
         self.measures_of(&task.endpoint).queue_seconds.observe(queued);
-        self.running.insert(task.id, task);
+        self.following.tell(task.id, || Standing { task: task.clone(), report: Some(report.clone()) });
+        self.running.insert(task.id, Running { task, report, logged: None });
     }
 
     /// Takes over what the store has recorded, and tells those who wait for it.
     fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Setback>) {
         journal::settled(&task, setback);
         self.measure_settled(&task, self.running.contains_key(&task.id));
+        let report = self.running.get(&task.id).map(|running| running.report.clone()).filter(Report::has_told);
         self.forget_live(task.id);
+        self.following.tell(task.id, || Standing { task: task.clone(), report: report.clone() });
         if !task.state.is_finished() {
             return;
         }
@@ -227,7 +274,7 @@ impl RegistryActor {
             // A watcher that has gone away is not missed.
             let _ = watcher.send(task.clone());
         }
-        self.recent.keep(task, output);
+        self.recent.keep(task, output, report);
     }
 
     fn measure_settled(&mut self, task: &Task, ran: bool) {
@@ -244,6 +291,7 @@ impl RegistryActor {
 
     /// Deletes what has expired, batch after batch, unless that is under way already.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
+        self.following.tidy();
         if self.sweeping {
             return;
         }
@@ -293,7 +341,7 @@ impl Handler<AttemptStarted> for RegistryActor {
 
     fn handle(&mut self, started: AttemptStarted, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
-        self.note_start(started.lease.task, started.run);
+        self.note_start(started.lease.task, started.run, started.report);
         Response::fut(self.ledger.start(started.lease, started.run, started.durability))
     }
 }
@@ -322,9 +370,11 @@ impl Handler<CancelNoted> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, CancelNoted(task): CancelNoted, _: &mut Self::Context) {
-        if let Some(task) = self.running.get_mut(&task) {
-            task.cancel_requested = true;
-            journal::cancel_requested(task);
+        if let Some(running) = self.running.get_mut(&task) {
+            running.task.cancel_requested = true;
+            journal::cancel_requested(&running.task);
+            let (now, report) = (&running.task, &running.report);
+            self.following.tell(task, || Standing { task: now.clone(), report: Some(report.clone()) });
         }
     }
 }
@@ -332,10 +382,15 @@ impl Handler<CancelNoted> for RegistryActor {
 impl Handler<Progressed> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, Progressed { task, fraction }: Progressed, _: &mut Self::Context) {
-        if let Some(task) = self.running.get(&task) {
-            journal::progressed(task, fraction);
+    fn handle(&mut self, Progressed { task }: Progressed, _: &mut Self::Context) {
+        let Some(running) = self.running.get_mut(&task) else { return };
+        let fraction = running.report.latest().and_then(|progress| progress.fraction);
+        if let Some(fraction) = fraction.filter(|_| fraction != running.logged) {
+            running.logged = Some(fraction);
+            journal::progressed(&running.task, fraction);
         }
+        let (now, report) = (&running.task, &running.report);
+        self.following.tell(task, || Standing { task: now.clone(), report: Some(report.clone()) });
     }
 }
 
@@ -413,6 +468,7 @@ impl Handler<DismissWatchers> for RegistryActor {
     fn handle(&mut self, _: DismissWatchers, _: &mut Self::Context) {
         self.dismissed = true;
         self.watchers.clear();
+        self.following.dismiss();
     }
 }
 
@@ -485,6 +541,36 @@ impl Handler<Watch> for RegistryActor {
                 None => Watched::Unknown,
             })
         })
+    }
+}
+
+impl Handler<Follow> for RegistryActor {
+    type Result = Response<Result<Option<Followed>, StoreError>>;
+
+    fn handle(&mut self, Follow { task }: Follow, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        // Joined first, read after: what changes in between is told.
+        let news = self.following.join(task);
+        if let Some(standing) = self.standing(task) {
+            return Response::reply(Ok(Some(Followed { standing: Arc::new(standing), news })));
+        }
+        let stored = self.ledger.get(task);
+        Response::fut(async move {
+            let found = stored.await?;
+            Ok(found.map(|task| Followed { standing: Arc::new(Standing { task, report: None }), news }))
+        })
+    }
+}
+
+impl Handler<Live> for RegistryActor {
+    type Result = MessageResult<Live>;
+
+    fn handle(&mut self, Live { task }: Live, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        let standing = self.standing(task);
+        MessageResult(
+            standing.and_then(|Standing { task, report }| Some(Told { attempt: task.attempt, report: report? })),
+        )
     }
 }
 

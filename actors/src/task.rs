@@ -14,10 +14,12 @@ use crate::body::Body;
 
 mod attempt;
 mod failure;
+mod live;
 mod options;
 
 pub use attempt::{AttemptOutcome, AttemptRecord, RunNotes};
 pub use failure::{Failure, FailureCode};
+pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
 
 /// An instant, in whole microseconds of UTC.

@@ -13,10 +13,11 @@ use actix::{
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, stopwatch};
+use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::executor::guard::{self, Bounds};
-use crate::executor::{Attempt, Outputs, Progress};
+use crate::executor::report::LogBounds;
+use crate::executor::{Attempt, Outputs, Report};
 use crate::lifecycle::{Budgets, History, Rules, Setback, Times, Verdict, chance, overdue, verdict};
 use crate::registry::{AttemptStarted, Progressed, RegistryActor, RequestCancel, Settle};
 use crate::spool::{BlobName, Blobs};
@@ -122,6 +123,8 @@ pub struct Crew {
     pub output_max: u64,
     pub stop_grace: Duration,
     pub progress_interval: Duration,
+    /// How much of an attempt's log is kept.
+    pub log_bounds: LogBounds,
     pub budgets: Budgets,
     /// Fires when a drain has no more patience with what runs.
     pub drain: CancellationToken,
@@ -187,20 +190,6 @@ struct Begun {
     history: History,
     wishes: Wishes,
     cancel: CancellationToken,
-}
-
-/// What came of an attempt.
-struct Ran {
-    verdict: Verdict,
-    pressure: Pressure,
-    notes: RunNotes,
-}
-
-impl Ran {
-    /// The executor was not asked, or gave no outcome.
-    fn without_outcome(verdict: Verdict) -> Self {
-        Self { verdict, pressure: Pressure::Unknown, notes: RunNotes::default() }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,7 +327,8 @@ impl Handler<StopRun> for TaskActor {
 /// The life of a task from its start to its end in the store.
 async fn run_and_settle(crew: Arc<Crew>, begun: Begun, input: Option<Input>) -> (Ending, Pressure) {
     let (lease, run) = (begun.lease, begun.run);
-    match report_start(&crew, lease, run).await {
+    let report = report(&crew, lease.task);
+    match report_start(&crew, lease, run, report.clone()).await {
         Ok(Started::Recorded) => {}
         Ok(Started::FenceLost) => return (Ending::Settled, Pressure::Unknown),
         Err(error) => {
@@ -346,10 +336,12 @@ async fn run_and_settle(crew: Arc<Crew>, begun: Begun, input: Option<Input>) -> 
             return (settle(&crew, unrun(lease, again_soon(), &crew)).await, Pressure::Unknown);
         }
     }
-    let ran = crew.pool.spawn(attempt(crew.clone(), begun, input)).await;
-    let Ran { verdict, pressure, notes } = ran.unwrap_or_else(|broken| {
+    let ran = crew.pool.spawn(attempt(crew.clone(), begun, input, report.clone())).await;
+    report.close();
+    let notes = RunNotes { worker: report.worker_name(), log: report.log_text() };
+    let (verdict, pressure) = ran.unwrap_or_else(|broken| {
         let failure = Failure::new(FailureCode::Panic, format!("the run broke: {broken}"));
-        Ran::without_outcome(Verdict::Failed(failure, None))
+        (Verdict::Failed(failure, None), Pressure::Unknown)
     });
     let settlement = Settlement { lease, run: Some(run), verdict, keep: crew.keep, notes };
     (settle(&crew, settlement).await, pressure)
@@ -368,32 +360,32 @@ fn again_soon() -> Verdict {
 /// Tells the Registry. A first claim goes on at once: should the process die now, the task is pending and no
 /// harm is done. A task that was claimed before may be one that takes the process down, so its start is made
 /// durable first, and counts.
-async fn report_start(crew: &Crew, lease: Lease, run: Run) -> Result<Started, StoreError> {
+async fn report_start(crew: &Crew, lease: Lease, run: Run, report: Report) -> Result<Started, StoreError> {
     let first_claim = lease.fence == 1;
     if first_claim {
-        crew.registry.do_send(AttemptStarted { lease, run, durability: StartDurability::Lazy });
+        crew.registry.do_send(AttemptStarted { lease, run, durability: StartDurability::Lazy, report });
         return Ok(Started::Recorded);
     }
-    let started = AttemptStarted { lease, run, durability: StartDurability::Durable };
+    let started = AttemptStarted { lease, run, durability: StartDurability::Durable, report };
     crew.registry.send(started).await.unwrap_or(Err(StoreError::Closed))
 }
 
 /// Reads the input where it is not at hand, runs the executor, and decides.
-async fn attempt(crew: Arc<Crew>, begun: Begun, input: Option<Input>) -> Ran {
+async fn attempt(crew: Arc<Crew>, begun: Begun, input: Option<Input>, report: Report) -> (Verdict, Pressure) {
     let Begun { lease, run, history, wishes, cancel } = begun;
     let input = match input {
         Some(input) => input,
         None => match crew.ledger.input(lease.task).await {
             Ok(Some(input)) => input,
-            Ok(None) => return Ran::without_outcome(unreadable("it is not there")),
+            Ok(None) => return (unreadable("it is not there"), Pressure::Unknown),
             Err(error) => {
                 tracing::warn!(task_id = %lease.task, %error, "an input could not be read; the task waits again");
-                return Ran::without_outcome(again_soon());
+                return (again_soon(), Pressure::Unknown);
             }
         },
     };
     if cancel.is_cancelled() {
-        return Ran::without_outcome(Verdict::Canceled(None));
+        return (Verdict::Canceled(None), Pressure::Unknown);
     }
     let attempt = Attempt {
         task: lease.task,
@@ -401,7 +393,7 @@ async fn attempt(crew: Arc<Crew>, begun: Begun, input: Option<Input>) -> Ran {
         number: run.attempt,
         input,
         cancellation: CancellationToken::new(),
-        progress: progress(&crew, lease.task),
+        report,
         outputs: Outputs::new(crew.blobs.clone(), BlobName::Output(lease.task, lease.fence), crew.output_max),
     };
     let bounds = Bounds {
@@ -420,26 +412,18 @@ async fn attempt(crew: Arc<Crew>, begun: Begun, input: Option<Input>) -> Ran {
         time_left: wishes.time_left(crew.clock.now()),
         chance: chance(lease.task, run.attempt),
     };
-    Ran { verdict: verdict(outcome, interruption, history, &rules), pressure, notes: RunNotes::default() }
+    (verdict(outcome, interruption, history, &rules), pressure)
 }
 
 fn unreadable(why: &str) -> Verdict {
     Verdict::Failed(Failure::new(FailureCode::Failed, format!("the stored input could not be read: {why}")), None)
 }
 
-/// Passes reports on to the Registry, at most one in each interval.
-fn progress(crew: &Crew, task: TaskId) -> Progress {
-    let (registry, interval) = (crew.registry.clone(), crew.progress_interval);
-    let passed_on = std::sync::Mutex::new(None);
-    Progress::new(move |fraction| {
-        let mut passed_on = passed_on.lock().expect("nobody panics while holding it");
-        let now = stopwatch();
-        let due = passed_on.is_none_or(|last| now.duration_since(last) >= interval);
-        if due {
-            *passed_on = Some(now);
-            registry.do_send(Progressed { task, fraction });
-        }
-    })
+/// Has the Registry told when there is something new, at most once an interval.
+fn report(crew: &Crew, task: TaskId) -> Report {
+    let registry = crew.registry.clone();
+    let tell = move || registry.do_send(Progressed { task });
+    Report::paced(crew.clock.clone(), crew.log_bounds, crew.progress_interval, crew.pool.clone(), tell)
 }
 
 /// Has the verdict recorded, however long the store cannot write; only a drain's end gives up.

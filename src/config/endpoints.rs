@@ -9,7 +9,7 @@ use ekiben_actors::task::{EndpointName, FailureCode};
 use super::problem::nearest;
 use super::read::{ATTEMPTS_MAX, MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
 use super::section::{Notes, Section, dotted};
-use super::tree::{Node, Table, Value};
+use super::tree::{Node, Origin, Table, Value};
 use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, Service, schema};
 
 mod bentoml;
@@ -160,8 +160,8 @@ fn retries(section: &mut Section, passing: &[u16]) -> RetryPolicy {
             Vec::new()
         }
     };
-    let words = codes.into_iter().map(|code| Value::Text(code.as_str().to_owned()));
-    section.otherwise("retry_on", Value::List(words.map(Node::default_of).collect()));
+    let word = |code: FailureCode| Node { value: Value::Text(code.as_str().to_owned()), origin: Origin::Default };
+    section.otherwise("retry_on", Value::List(codes.into_iter().map(word).collect()));
     section.otherwise("backoff", Value::Text("1s".to_owned()));
     section.otherwise("backoff_max", Value::Text("1m".to_owned()));
     let max_attempts = section.count("max_attempts", 1..=ATTEMPTS_MAX);

@@ -180,6 +180,8 @@ fn limits(mut section: Section) -> Limits {
         crash_budget: u32::try_from(section.count("crash_budget", 1..=1000)).expect("its bounds fit"),
         put_backs: u32::try_from(section.count("put_backs", 0..=1_000_000)).expect("its bounds fit"),
         max_attempts: u32::try_from(section.count("max_attempts", 1..=ATTEMPTS_MAX)).expect("its bounds fit"),
+        log_lines: section.count("log_lines", 1..=100_000),
+        log_bytes: in_memory(section.size("log_bytes", 1..=64 << 20)),
         run_time: section.time("run_time", MOMENT..=TIME_MAX),
         run_time_max: section.time("run_time_max", MOMENT..=TIME_MAX),
         retention_max: section.time("retention_max", RETENTION),

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::panic_message;
-use super::{Attempt, Demand, Description, Executor, Outputs, Progress};
+use super::{Attempt, Demand, Description, Executor, Outputs, Report};
 use crate::clock::stopwatch;
 use crate::task::{FailureCode, Outcome, Output};
 
@@ -221,8 +221,7 @@ impl Gathering {
         let pieces: Vec<&Piece> = items.iter().map(|item| &item.piece).collect();
         attempt.input.body = merge::merged(&pieces, self.options.form).into();
         attempt.cancellation = cancellation.clone();
-        let all: Vec<Progress> = items.iter().map(|item| item.attempt.progress.clone()).collect();
-        attempt.progress = Progress::new(move |fraction| all.iter().for_each(|one| one.report(fraction)));
+        attempt.report = Report::joined(items.iter().map(|item| &item.attempt.report));
         attempt
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
-use crate::executor::{Attempt, Executor, Outputs, Progress};
+use crate::executor::{Attempt, Executor, Outputs, Report};
 use crate::spool::{BlobName, Blobs};
 use crate::task::{EndpointName, Failure, FailureCode, Headers, Input, Outcome, Output, TaskId};
 
@@ -98,7 +98,7 @@ impl Bench {
             number: 1,
             input,
             cancellation: CancellationToken::new(),
-            progress: Progress::unwatched(),
+            report: Report::unwatched(),
             outputs: Outputs::new(self.blobs(), BlobName::Output(task, 1), OUTPUT_MAX),
         }
     }

@@ -226,7 +226,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::executor::Progress;
+    use crate::executor::Report;
     use crate::spool::{BlobName, Blobs};
     use crate::task::{EndpointName, Input, TaskId};
 
@@ -238,7 +238,7 @@ mod tests {
             number: 1,
             input: Input::new("application/json", input.to_owned()),
             cancellation: CancellationToken::new(),
-            progress: Progress::unwatched(),
+            report: Report::unwatched(),
             outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), 1000),
         }
     }

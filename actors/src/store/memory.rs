@@ -418,7 +418,7 @@ impl Row {
         let node = (self.held || self.ran).then(|| NODE.to_owned());
         let mut attempts = self.task.attempts(self.attempts.values().cloned().collect(), node, self.notes.worker.clone());
         if let (Some(log), Some(latest)) = (&self.notes.log, attempts.last_mut()) {
-            latest.log = Failure::log_tail(log).or(latest.log.take());
+            latest.log = Some(log.clone());
         }
         attempts
     }

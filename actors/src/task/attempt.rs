@@ -17,7 +17,7 @@ pub struct AttemptRecord {
     pub outcome: AttemptOutcome,
     /// Why it did not complete; its log stands in `log`.
     pub failure: Option<Failure>,
-    /// The last lines of what it logged, at most [`Failure::LOG_MAX`] bytes.
+    /// The last lines of what it logged.
     pub log: Option<String>,
 }
 
@@ -88,7 +88,7 @@ impl AttemptOutcome {
 pub struct RunNotes {
     /// What ran it, where that has a name.
     pub worker: Option<String>,
-    /// The last lines of what it logged; what is kept of it is at most [`Failure::LOG_MAX`] bytes.
+    /// The last lines of what it logged.
     pub log: Option<String>,
 }
 
@@ -124,7 +124,7 @@ impl AttemptRecord {
             Some(failure) => (Some(Failure { log: None, ..failure.clone() }), failure.log),
             None => (None, None),
         };
-        let log = notes.log.as_deref().and_then(Failure::log_tail).or(of_failure);
+        let log = notes.log.or(of_failure);
         Self { ended_at: Some(at), outcome, failure, log, worker: notes.worker, ..self }
     }
 }

@@ -155,16 +155,11 @@ impl Failure {
 
     /// Keeps the end of a log with the failure; an empty log is none.
     pub fn with_log(self, log: &str) -> Self {
-        Self { log: Self::log_tail(log), ..self }
-    }
-
-    /// The end of a log within the bound; `None` of an empty one.
-    pub fn log_tail(log: &str) -> Option<String> {
         let log = log.trim_end();
         let from = log.len().saturating_sub(Self::LOG_MAX);
         let from = (from..=log.len()).find(|from| log.is_char_boundary(*from)).expect("the end is a boundary");
         let tail = &log[from..];
-        (!tail.is_empty()).then(|| tail.to_owned())
+        Self { log: (!tail.is_empty()).then(|| tail.to_owned()), ..self }
     }
 }
 
