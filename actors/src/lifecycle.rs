@@ -174,9 +174,7 @@ pub fn verdict(outcome: Outcome, interruption: Interruption, history: History, r
         Outcome::FailedForNow { failure, answer, retry_after } => {
             failed(failure, answer, true, retry_after.unwrap_or_default(), history, rules)
         }
-        Outcome::PutBack { failure, retry_after } => {
-            put_back(failure, retry_after.unwrap_or_default(), history, rules)
-        }
+        Outcome::PutBack { failure, retry_after } => put_back(failure, retry_after.unwrap_or_default(), history, rules),
         Outcome::Crashed(failure) => crashed(failure, history, rules),
         Outcome::Canceled => Verdict::Failed(
             Failure::new(FailureCode::Failed, "the executor stopped as if canceled, but nobody had canceled it"),
@@ -198,7 +196,8 @@ fn failed(
         return Verdict::Failed(failure, answer);
     }
     if failures >= rules.max_attempts {
-        let failure = failure.and_also(&format!("that was failure {failures} of the {} it may have", rules.max_attempts));
+        let failure =
+            failure.and_also(&format!("that was failure {failures} of the {} it may have", rules.max_attempts));
         return Verdict::Failed(failure, answer);
     }
     let delay = rules.retry.pause(failures, rules.chance).max(retry_after.min(RETRY_AFTER_MAX));
@@ -500,7 +499,11 @@ mod tests {
 
     fn held(state: State, crashes: u32) -> Task {
         let endpoint = EndpointName::new("echo").expect("it is a name");
-        Task { state, crashes, ..Task::submitted(crate::task::TaskId::generate(), endpoint, chrono::DateTime::UNIX_EPOCH) }
+        Task {
+            state,
+            crashes,
+            ..Task::submitted(crate::task::TaskId::generate(), endpoint, chrono::DateTime::UNIX_EPOCH)
+        }
     }
 
     #[test]

@@ -25,9 +25,7 @@ use crate::limits::Limits;
 use crate::registry::{Admitted, RegistryActor, SettledInStore};
 use crate::store::{Canceled, Enqueued, Lease, Place, Queue, Resubmit, Resubmitted, StoreError};
 use crate::task::{EndpointName, Input, State, Task, TaskId};
-use crate::task_actor::{
-    Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, StopRun, Stopping, TaskActor,
-};
+use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, StopRun, Stopping, TaskActor};
 use crate::turns::Turns;
 
 mod bounds;

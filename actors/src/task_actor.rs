@@ -22,9 +22,7 @@ use crate::lifecycle::{Budgets, History, Rules, Setback, Times, Verdict, chance,
 use crate::registry::{AttemptStarted, Progressed, RegistryActor, RequestCancel, Settle};
 use crate::spool::{BlobName, Blobs};
 use crate::store::{Lease, Ledger, Run, Settled, Settlement, StartDurability, Started, StoreError};
-use crate::task::{
-    EndpointName, Failure, FailureCode, Input, Outcome, RunNotes, Task, TaskId, TaskOptions, Timestamp,
-};
+use crate::task::{EndpointName, Failure, FailureCode, Input, Outcome, RunNotes, Task, TaskId, TaskOptions, Timestamp};
 
 /// How long to wait before a settlement that the store could not write is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);

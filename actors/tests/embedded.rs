@@ -17,9 +17,7 @@ use ekiben_actors::store::{
     Claimed, Enqueued, Lease, Ledger, ListQuery, Place, Queue, ReclaimPolicy, Resubmit, Resubmitted, Run, Settled,
     Settlement, StartDurability, Started, Store, StoreError, Wanted,
 };
-use ekiben_actors::task::{
-    EndpointName, Failure, FailureCode, Input, NewTask, Output, RunNotes, State, Task, TaskId,
-};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Input, NewTask, Output, RunNotes, State, Task, TaskId};
 use futures::future::join_all;
 use rusqlite::Connection;
 use tempfile::TempDir;

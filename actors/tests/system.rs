@@ -238,7 +238,9 @@ async fn a_task_is_never_both_canceled_and_run() {
                     started += 1;
                     assert_eq!((task.state, has_run), (State::Completed, true));
                 }
-                CancelAnswer::Finished(_) | CancelAnswer::Requested | CancelAnswer::Unknown => panic!("cancel answered {answer:?}"),
+                CancelAnswer::Finished(_) | CancelAnswer::Requested | CancelAnswer::Unknown => {
+                    panic!("cancel answered {answer:?}")
+                }
             }
         }
     }

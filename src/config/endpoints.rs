@@ -180,7 +180,8 @@ fn retried(word: &str) -> Result<FailureCode, String> {
     let may_help = |code: &FailureCode| !matches!(code, FailureCode::Expired | FailureCode::Deadline);
     let known: Vec<&str> = FailureCode::ALL.iter().filter(|code| may_help(code)).map(|code| code.as_str()).collect();
     FailureCode::from_word(word).filter(may_help).ok_or_else(|| {
-        let meant = nearest(word, known.iter().copied()).map_or(String::new(), |meant| format!("did you mean \"{meant}\"? "));
+        let meant =
+            nearest(word, known.iter().copied()).map_or(String::new(), |meant| format!("did you mean \"{meant}\"? "));
         format!("\"{word}\" is no failure after which a task can run again; {meant}write some of {}", known.join(", "))
     })
 }

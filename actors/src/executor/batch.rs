@@ -184,7 +184,7 @@ impl Gathering {
                 },
                 outcome => outcome,
             };
-            let is_someones_fault = 
+            let is_someones_fault =
                 matches!(outcome, Outcome::Failed(..) | Outcome::FailedForNow { .. } | Outcome::Crashed(_));
             if items.len() > 1 && is_someones_fault {
                 let others = items.split_off(items.len() / 2);

@@ -25,8 +25,9 @@ use crate::lifecycle::Retention;
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Overdue, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Overdue, Place, Pruned, Queue, ReclaimPolicy,
+    Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats,
+    Wanted,
 };
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, State, Task, TaskId};
 

@@ -12,8 +12,9 @@ use futures::future::ready;
 use crate::lifecycle::Retention;
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Overdue, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Overdue, Place, Pruned, Queue, ReclaimPolicy,
+    Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats,
+    Wanted,
 };
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, Task, TaskId};
 

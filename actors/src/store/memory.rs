@@ -416,7 +416,8 @@ impl Row {
 
     fn all_attempts(&self) -> Vec<AttemptRecord> {
         let node = (self.held || self.ran).then(|| NODE.to_owned());
-        let mut attempts = self.task.attempts(self.attempts.values().cloned().collect(), node, self.notes.worker.clone());
+        let mut attempts =
+            self.task.attempts(self.attempts.values().cloned().collect(), node, self.notes.worker.clone());
         if let (Some(log), Some(latest)) = (&self.notes.log, attempts.last_mut()) {
             latest.log = Some(log.clone());
         }

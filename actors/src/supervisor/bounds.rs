@@ -56,7 +56,10 @@ mod tests {
         let good = TaskOptions { max_attempts: Some(100), timeout: seconds(1), ..TaskOptions::default() };
         assert_eq!(refusal(good), None);
         let cases = [
-            (TaskOptions { max_attempts: Some(0), ..TaskOptions::default() }, "max_attempts = 0, but it can be 1 to 100"),
+            (
+                TaskOptions { max_attempts: Some(0), ..TaskOptions::default() },
+                "max_attempts = 0, but it can be 1 to 100",
+            ),
             (TaskOptions { max_attempts: Some(101), ..TaskOptions::default() }, "max_attempts = 101, but"),
             (TaskOptions { timeout: seconds(0), ..TaskOptions::default() }, "timeout = 0 s, but it can be anything"),
             (TaskOptions { timeout: seconds(86_401), ..TaskOptions::default() }, "timeout = 86401 s, but"),

@@ -89,7 +89,8 @@ impl World {
             Step::Settle { lease, ran, end, keep } => {
                 let lease = self.lease(*lease);
                 let run = ran.then(|| run_of(lease, bench));
-                let settlement = Settlement { lease, run, verdict: verdict(end, lease), keep: *keep, notes: RunNotes::default() };
+                let settlement =
+                    Settlement { lease, run, verdict: verdict(end, lease), keep: *keep, notes: RunNotes::default() };
                 Seen::answer(plain(store.settle(settlement).await))
             }
             Step::Read { task } => read(self.task(*task).0, store).await,

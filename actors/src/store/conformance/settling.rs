@@ -180,7 +180,13 @@ async fn a_task_put_back_waits_unheld_until_it_is_due(bench: Bench) {
     bench.clock.advance(SECOND);
     let Settled::Recorded(task) = bench
         .store
-        .settle(Settlement { lease, run: Some(Run { attempt: 1, started_at }), verdict: again(SECOND), keep: KEEP, notes: RunNotes::default() })
+        .settle(Settlement {
+            lease,
+            run: Some(Run { attempt: 1, started_at }),
+            verdict: again(SECOND),
+            keep: KEEP,
+            notes: RunNotes::default(),
+        })
         .await
         .unwrap()
     else {

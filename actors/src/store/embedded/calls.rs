@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use crate::body::BodyFile;
 use crate::lifecycle::Retention;
 use crate::store::{
-    Canceled, Claims, Enqueued, Lease, Overdue, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled,
-    Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Enqueued, Lease, Overdue, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run,
+    Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
 use crate::task::{EndpointName, NewTask, TaskId};
 

@@ -161,7 +161,8 @@ impl Writer<'_> {
             node,
             notes.worker.as_deref(),
         ))?;
-        if let (Some(outcome), Some(_)) = (AttemptOutcome::that_ends(&row.task).filter(|_| node.is_some()), &notes.log) {
+        if let (Some(outcome), Some(_)) = (AttemptOutcome::that_ends(&row.task).filter(|_| node.is_some()), &notes.log)
+        {
             let failure = row.task.failure.as_deref().cloned();
             self.record_attempt(row, Ended { node, outcome, failure, notes })?;
         }

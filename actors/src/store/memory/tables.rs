@@ -9,9 +9,7 @@ use std::ops::Bound;
 
 use crate::lifecycle::Times;
 use crate::store::{Count, ListQuery};
-use crate::task::{
-    AttemptRecord, EndpointName, Input, Output, Priority, RunNotes, State, Task, TaskId, Timestamp,
-};
+use crate::task::{AttemptRecord, EndpointName, Input, Output, Priority, RunNotes, State, Task, TaskId, Timestamp};
 
 /// The greatest id there can be: a range up to an instant includes every task of that instant.
 const LAST_ID: [u8; 16] = [0xff; 16];
