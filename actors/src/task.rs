@@ -289,7 +289,7 @@ pub enum Outcome {
     /// its attempts allow.
     FailedForNow {
         failure: Failure,
-        answer: Option<Output>,
+        answer: Option<Box<Output>>,
         /// How long the upstream asked to wait.
         retry_after: Option<Duration>,
     },
