@@ -8,19 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
+use crate::clock::stopwatch;
 use crate::executor::Report;
 use crate::journal;
 use crate::lifecycle::{Setback, Verdict};
-use crate::measure::{Histogram, TASK_SECONDS};
+use crate::measure::{Histogram, Rate, TASK_SECONDS};
 use crate::store::{
-    Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
+    Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
+    StoreError,
 };
-use crate::task::{AttemptRecord, EndpointName, FailureCode, Output, State, Task, TaskId, Timestamp};
+use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
 mod following;
@@ -76,6 +79,11 @@ pub struct Settle(pub Settlement);
 #[rtype(result = "()")]
 pub struct SettledInStore(pub Task);
 
+/// Deletes a finished task with all that is kept of it.
+#[derive(Message)]
+#[rtype(result = "Result<Deleted, StoreError>")]
+pub struct Delete(pub TaskId);
+
 /// No more news will come: whoever waits for a task is to be sent away.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -90,6 +98,16 @@ pub struct Status {
     pub task: TaskId,
     pub endpoint: EndpointName,
 }
+
+/// How a task stands, whatever its endpoint.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Task>, StoreError>")]
+pub struct Find(pub TaskId);
+
+/// What was sent in with a task.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Input>, StoreError>")]
+pub struct FetchInput(pub TaskId);
 
 /// How a task of that endpoint stands, and its output where it has one.
 #[derive(Message)]
@@ -140,7 +158,7 @@ pub struct Told {
 
 /// A page of tasks.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Task>, StoreError>")]
+#[rtype(result = "Result<Page, StoreError>")]
 pub struct List(pub ListQuery);
 
 /// How many tasks there are, by endpoint and state.
@@ -163,6 +181,7 @@ pub struct EndpointMeasures {
     pub queue_seconds: Histogram,
     /// Seconds from started to settled, one an attempt.
     pub run_seconds: Histogram,
+    finished_lately: Rate,
 }
 
 impl EndpointMeasures {
@@ -172,7 +191,13 @@ impl EndpointMeasures {
             finished: HashMap::new(),
             queue_seconds: Histogram::new(TASK_SECONDS),
             run_seconds: Histogram::new(TASK_SECONDS),
+            finished_lately: Rate::new(stopwatch()),
         }
+    }
+
+    /// How many ended within the last minute.
+    pub fn finished_per_minute(&self) -> u64 {
+        self.finished_lately.per_minute(stopwatch())
     }
 }
 
@@ -282,6 +307,7 @@ impl RegistryActor {
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
+            measures.finished_lately.note(stopwatch());
         }
         // One that ended while it waited has a start of an earlier attempt, if any.
         if let (true, Some(started), Some(finished)) = (ran, task.started_at, task.finished_at) {
@@ -462,6 +488,20 @@ impl Handler<SettledInStore> for RegistryActor {
     }
 }
 
+impl Handler<Delete> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<Deleted, StoreError>>;
+
+    fn handle(&mut self, Delete(task): Delete, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.ledger.delete(task).into_actor(self).map(|deleted, this, _| {
+            if let Ok(Deleted::Deleted(gone)) = &deleted {
+                this.recent.forget_for_good(gone.id);
+                journal::deleted(gone);
+            }
+            deleted
+        }))
+    }
+}
+
 impl Handler<DismissWatchers> for RegistryActor {
     type Result = ();
 
@@ -482,6 +522,26 @@ impl Handler<Status> for RegistryActor {
         }
         let stored = self.ledger.get(task);
         Response::fut(async move { Ok(stored.await?.filter(|task| task.endpoint == endpoint)) })
+    }
+}
+
+impl Handler<Find> for RegistryActor {
+    type Result = Response<Result<Option<Task>, StoreError>>;
+
+    fn handle(&mut self, Find(task): Find, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        match self.live(task).or_else(|| self.recent.task(task).cloned()) {
+            Some(task) => Response::reply(Ok(Some(task))),
+            None => Response::fut(self.ledger.get(task)),
+        }
+    }
+}
+
+impl Handler<FetchInput> for RegistryActor {
+    type Result = ResponseFuture<Result<Option<Input>, StoreError>>;
+
+    fn handle(&mut self, FetchInput(task): FetchInput, _: &mut Self::Context) -> Self::Result {
+        self.ledger.input(task)
     }
 }
 
@@ -575,7 +635,7 @@ impl Handler<Live> for RegistryActor {
 }
 
 impl Handler<List> for RegistryActor {
-    type Result = ResponseFuture<Result<Vec<Task>, StoreError>>;
+    type Result = ResponseFuture<Result<Page, StoreError>>;
 
     fn handle(&mut self, List(query): List, _: &mut Self::Context) -> Self::Result {
         self.ledger.list(query)

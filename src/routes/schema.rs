@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::config::EndpointKind;
     use ekiben_actors::lifecycle::RetryPolicy;
-    use ekiben_actors::task::EndpointName;
+    use ekiben_actors::task::{EndpointName, Priority};
     use std::time::Duration;
 
     fn endpoint(input: Option<Value>) -> Endpoint {
@@ -66,6 +66,7 @@ mod tests {
             retention: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             queue: 1,
+            priority: Priority::default(),
             batch: None,
             description: "Turns an image.".into(),
             input,
