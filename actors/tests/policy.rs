@@ -50,7 +50,7 @@ impl Bench {
     }
 
     async fn try_submit(&self, task: NewTask) -> Result<Task, SubmitError> {
-        self.system.supervisor.send(Submit(task)).await.unwrap()
+        Ok(self.system.supervisor.send(Submit(task)).await.unwrap()?.into_task())
     }
 
     async fn submit(&self, task: NewTask) -> Task {
