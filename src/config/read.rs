@@ -298,7 +298,7 @@ mod tests {
         };
         let exemplary = values(exemplary);
         for (key, default) in values(short).into_iter().filter(|(key, _)| *key != "description") {
-            assert_eq!(exemplary[key], default, "{key}");
+            assert_eq!(exemplary[key].to_string(), default.to_string(), "{key}");
         }
     }
 
