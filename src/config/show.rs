@@ -51,7 +51,8 @@ fn toml(value: &Value) -> toml::Value {
 
 /// The value to show instead; `None` where there is nothing to hide.
 fn masked(key: &str, value: &Value) -> Option<Value> {
-    if names_a_secret(key) {
+    // A number is a bound, such as that of `tag_key`.
+    if names_a_secret(key) && !matches!(value, Value::Integer(_)) {
         return Some(Value::Text(MASK.to_owned()));
     }
     match value {
