@@ -30,8 +30,25 @@ pub enum ApiError {
     HeadTooLarge { limit: usize },
     #[error("task_id is required")]
     TaskIdRequired,
+    /// What a query says cannot be meant; the complaint names the value and the way out.
+    #[error("{name} in the query: {complaint}")]
+    BadQuery { name: String, complaint: String },
+
+    /// What a submission asks for cannot be granted; the complaint names the value and the way out.
+    #[error("{name}: {complaint}")]
+    BadOption { name: String, complaint: String },
+    #[error("as many submissions as may be are under way: {limit}")]
+    TooManySubmissions { limit: usize },
+    #[error("as many requests as may wait do so: {limit}")]
+    TooManyWaiting { limit: usize },
 
     // ---- its body ----
+    #[error("the envelope cannot be read: {0}")]
+    BadEnvelope(String),
+    #[error(
+        "the envelope is larger than the limit of {limit} bytes; send the input as it is, with the options in headers"
+    )]
+    EnvelopeTooLarge { limit: u64 },
     #[error("the body is larger than the limit of {limit} bytes")]
     BodyTooLarge { limit: u64 },
     #[error("the body came too slowly: {received} bytes in {}", brief(*.within))]
@@ -54,6 +71,8 @@ pub enum ApiError {
     HasStarted(TaskId),
     #[error("task {0} has already finished: it is {1}")]
     HasFinished(TaskId, State),
+    #[error("the range is outside of what is there: {len} bytes")]
+    RangeOutside { len: u64 },
     #[error("{message}")]
     TaskFailed { status: StatusCode, message: String },
     #[error("task {task} has not ended within {}; it goes on, and /{endpoint}/get will have its result", brief(*.waited))]
@@ -89,16 +108,68 @@ impl ApiError {
                 | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
                 SubmitError::Store(_) => Some(STORE_AGAIN),
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
+                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } => None,
             },
-            ApiError::NotCompleted(_) => Some(ASK_AGAIN),
+            ApiError::NotCompleted(_) | ApiError::TooManySubmissions { .. } | ApiError::TooManyWaiting { .. } => {
+                Some(ASK_AGAIN)
+            }
             ApiError::BodyNotStored { .. } | ApiError::Store(_) => Some(STORE_AGAIN),
             ApiError::KeptForLater(_) | ApiError::Stopping => Some(STORE_AGAIN),
             _ => None,
         }
     }
 
+    /// Adds the headers that go with the error, whatever form its answer has.
+    pub fn add_headers(&self, response: &mut HttpResponse) {
+        if let ApiError::Method(allowed) = self {
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+        }
+        if let Some(pause) = self.retry_after() {
+            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
+        }
+    }
+
+    /// The word by which a program knows the error. It never changes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ApiError::NoRoute => "no_such_route",
+            ApiError::Method(_) => "method_not_allowed",
+            ApiError::HeadTooLarge { .. } => "head_too_large",
+            ApiError::TaskIdRequired => "task_id_required",
+            ApiError::BadQuery { .. } => "bad_query",
+            ApiError::BadOption { .. } => "invalid_option",
+            ApiError::TooManySubmissions { .. } => "too_many_submissions",
+            ApiError::TooManyWaiting { .. } => "too_many_waiting",
+            ApiError::BadEnvelope(_) => "bad_envelope",
+            ApiError::EnvelopeTooLarge { .. } => "body_too_large",
+            ApiError::BodyTooLarge { .. } => "body_too_large",
+            ApiError::BodyTooSlow { .. } => "body_too_slow",
+            ApiError::BodyBroken(_) => "body_broken",
+            ApiError::Coding(_) => "unsupported_coding",
+            ApiError::BodyNotStored { .. } | ApiError::Store(_) => "store_failed",
+            ApiError::TaskNotFound { .. } => "task_not_found",
+            ApiError::NotCompleted(_) => "not_finished",
+            ApiError::WasCanceled(_) => "canceled",
+            ApiError::HasStarted(_) => "already_started",
+            ApiError::HasFinished(..) => "already_finished",
+            ApiError::RangeOutside { .. } => "range_not_satisfiable",
+            ApiError::TaskFailed { .. } => "task_failed",
+            ApiError::StillRunning { .. } => "still_running",
+            ApiError::KeptForLater(_) | ApiError::Stopping => "shutting_down",
+            ApiError::Refused(refusal) => match refusal {
+                SubmitError::Draining { .. } => "shutting_down",
+                SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
+                SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
+                SubmitError::OtherInput { .. } => "idempotency_mismatch",
+                SubmitError::OutOfBounds { .. } => "invalid_option",
+                SubmitError::Store(_) => "store_failed",
+            },
+        }
+    }
+
     /// The task, where the answer should name it in a field of its own.
-    fn task(&self) -> Option<TaskId> {
+    pub fn task(&self) -> Option<TaskId> {
         match self {
             ApiError::StillRunning { task, .. } | ApiError::KeptForLater(task) => Some(*task),
             _ => None,
@@ -112,14 +183,24 @@ impl ResponseError for ApiError {
             ApiError::NoRoute | ApiError::TaskNotFound { .. } => StatusCode::NOT_FOUND,
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            ApiError::TaskIdRequired | ApiError::BodyBroken(_) | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
-            ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::TaskIdRequired
+            | ApiError::BadQuery { .. }
+            | ApiError::BodyBroken(_)
+            | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
+            ApiError::BadOption { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ApiError::BadEnvelope(_) => StatusCode::BAD_REQUEST,
+            ApiError::TooManySubmissions { .. } | ApiError::TooManyWaiting { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::BodyTooLarge { .. } | ApiError::EnvelopeTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             ApiError::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::WasCanceled(_) | ApiError::HasStarted(_) | ApiError::HasFinished(..) => StatusCode::CONFLICT,
+            ApiError::RangeOutside { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::TaskFailed { status, .. } => *status,
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
+            ApiError::Refused(SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. }) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -134,13 +215,7 @@ impl ResponseError for ApiError {
             (_, Some(task)) => wire::error_about(self.status_code(), &message, task),
             (_, None) => wire::error(self.status_code(), &message),
         };
-        if let ApiError::Method(allowed) = self {
-            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-        }
-        if let Some(pause) = self.retry_after() {
-            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
-        }
+        self.add_headers(&mut response);
         response
     }
 }

@@ -48,6 +48,24 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
+    /// The value that this share of all values is at or under, from 0 to 1, as if they lay evenly within their bounds;
+    /// what is over every bound counts as the last. `None` where nothing was observed.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let wanted = share * self.count() as f64;
+        let (mut below, mut least) = (0.0, 0.0);
+        for (bound, count) in self.buckets() {
+            let up_to = below + count as f64;
+            if count > 0 && up_to >= wanted {
+                if bound.is_infinite() {
+                    return self.bounds.last().copied();
+                }
+                return Some(least + (bound - least) * (wanted - below) / count as f64);
+            }
+            (below, least) = (up_to, bound);
+        }
+        None
+    }
+
     /// Each bound with the count that fell at or under it and over the one before; the last bound is infinite.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
@@ -58,6 +76,21 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_lies_within_the_bounds_that_its_share_falls_in() {
+        let mut histogram = Histogram::new(&[1.0, 2.0, 4.0]);
+        assert_eq!(histogram.quantile(0.5), None);
+        for value in [0.5, 3.0, 3.0, 3.0] {
+            histogram.observe(value);
+        }
+        assert_eq!(histogram.quantile(0.25), Some(1.0));
+        assert_eq!(histogram.quantile(1.0), Some(4.0));
+        let median = histogram.quantile(0.5).unwrap();
+        assert!(median > 2.0 && median < 4.0, "{median}");
+        histogram.observe(100.0);
+        assert_eq!(histogram.quantile(0.99), Some(4.0));
+    }
 
     #[test]
     fn a_value_falls_in_the_first_bucket_whose_bound_it_does_not_exceed() {

@@ -9,13 +9,19 @@ pub(super) fn cases() -> Vec<Case> {
         a_settled_task_and_its_output_survive,
         a_canceled_task_and_a_put_back_one_survive,
         a_pruned_task_stays_deleted,
+        a_deleted_task_stays_deleted_and_its_key_is_free,
         keys_survive,
+        a_key_still_tells_another_input,
+        tags_survive,
         counts_survive,
         a_task_held_by_the_node_before_waits_again_at_once,
         an_attempt_of_the_node_before_counts_as_a_crash,
         a_task_that_takes_every_node_down_is_lost,
         what_the_node_before_reports_late_is_refused,
         the_lease_of_a_new_node_is_its_own,
+        attempts_survive_and_name_the_node_that_ran_them,
+        what_became_overdue_meanwhile_is_ended,
+        a_requested_cancel_survives_a_crash,
     ]
 }
 
@@ -90,12 +96,52 @@ async fn a_pruned_task_stays_deleted(mut bench: Bench) {
     }
 }
 
+async fn a_deleted_task_stays_deleted_and_its_key_is_free(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let options = tagged(&[("project", "rice")]).options;
+        let deleted = bench.settled(NewTask { options, ..new_task_with_key("order 7") }, done()).await;
+        assert!(matches!(bench.store.delete(deleted.id).await.unwrap(), Deleted::Deleted(_)));
+        bench = bench.reopen(ending).await;
+        assert_eq!(bench.find(deleted.id).await, None);
+        assert!(bench.store.input(deleted.id).await.unwrap().is_none());
+        assert_eq!(bench.store.list(by_project()).await.unwrap(), Page::default());
+        let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Here)]).await.remove(0);
+        assert_eq!(answer.novelty, Novelty::New);
+        bench.settle(answer.lease.expect("it is new"), done()).await;
+        bench.store.delete(answer.task.id).await.unwrap();
+    }
+}
+
+fn by_project() -> ListQuery {
+    ListQuery { tags: vec![("project".to_owned(), "rice".to_owned())], ..ListQuery::newest(ALL) }
+}
+
+async fn a_key_still_tells_another_input(mut bench: Bench) {
+    let keyed = |digest| NewTask { input_digest: Some([digest; 32]), ..new_task_with_key("order 7") };
+    bench.submit(keyed(1)).await;
+    for ending in BOTH_ENDINGS {
+        bench = bench.reopen(ending).await;
+        for (digest, expected) in [(1, Novelty::Replay), (2, Novelty::OtherInput)] {
+            assert_eq!(bench.enqueue(vec![(keyed(digest), Place::Queue)]).await.remove(0).novelty, expected);
+        }
+    }
+}
+
+async fn tags_survive(mut bench: Bench) {
+    let task = bench.submit(tagged(&[("project", "rice")])).await;
+    bench.submit(tagged(&[("project", "beans")])).await;
+    for ending in BOTH_ENDINGS {
+        bench = bench.reopen(ending).await;
+        assert_eq!(ids(&bench.store.list(by_project()).await.unwrap().tasks), [task.id]);
+    }
+}
+
 async fn keys_survive(mut bench: Bench) {
     let first = bench.submit(new_task_with_key("order 7")).await;
     for ending in BOTH_ENDINGS {
         bench = bench.reopen(ending).await;
         let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)]).await.remove(0);
-        assert_eq!((answer.task, answer.known), (first.clone(), true));
+        assert_eq!((answer.task, answer.novelty), (first.clone(), Novelty::Replay));
     }
 }
 
@@ -186,5 +232,50 @@ async fn the_lease_of_a_new_node_is_its_own(mut bench: Bench) {
         bench.clock.advance(LEASE);
         assert!(bench.reclaim(ALL).await.is_empty());
         bench.settle(lease, done()).await;
+    }
+}
+
+async fn attempts_survive_and_name_the_node_that_ran_them(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let lease = bench.submit_here(new_task()).await.lease;
+        let setback = Setback::Failed(Failure::new(FailureCode::Timeout, "too long"));
+        bench.settle(lease, Verdict::Again { delay: Duration::ZERO, setback }).await;
+        let before = bench.attempts(lease.task).await;
+        bench = bench.reopen(ending).await;
+        assert_eq!(bench.attempts(lease.task).await, before);
+
+        let lease = bench.claim_one().await.lease;
+        let run = Some(bench.run(2));
+        let settlement = Settlement { lease, run, verdict: done(), keep: KEEP, notes: RunNotes::default() };
+        let Settled::Recorded(task) = bench.store.settle(settlement).await.unwrap() else { panic!("it is held") };
+        let after = bench.attempts(lease.task).await;
+        assert_eq!((task.failures, after.len(), &after[0]), (1, 2, &before[0]));
+        assert_ne!(after[0].node, after[1].node);
+    }
+}
+
+async fn what_became_overdue_meanwhile_is_ended(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let expiring = NewTask { queue_ttl: Some(SECOND), ..new_task() };
+        let waiting = bench.submit(expiring.clone()).await;
+        let held = bench.submit_here(NewTask { id: TaskId::generate(), ..expiring }).await.task;
+        bench = bench.reopen(ending).await;
+        bench.clock.advance(SECOND);
+        bench.reclaim(ALL).await;
+        let mut ended = ids(&bench.overdue(ALL).await.settled);
+        ended.sort();
+        assert_eq!(ended, [waiting.id, held.id]);
+    }
+}
+
+async fn a_requested_cancel_survives_a_crash(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let lease = bench.submit_here(new_task()).await.lease;
+        bench.start(lease, 1).await;
+        bench.store.request_cancel(lease).await.unwrap();
+        bench = bench.reopen(ending).await;
+        assert!(bench.get(lease.task).await.cancel_requested);
+        assert_eq!(ids(&bench.reclaim(ALL).await.canceled), [lease.task]);
+        assert_eq!(bench.get(lease.task).await.state, State::Canceled);
     }
 }

@@ -1,11 +1,13 @@
 //! Rows of the table `task` as values, and values as what the columns hold.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::DateTime;
 use rusqlite::types::Type;
 
-use crate::task::{EndpointName, Failure, FailureCode, Priority, State, Task, TaskId, TaskOptions, Timestamp};
+use crate::task::{
+    EndpointName, Failure, FailureCode, InputDigest, Priority, State, Task, TaskId, TaskOptions, Timestamp,
+};
 
 /// The number of an endpoint in this database, counted from 1 and never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,7 @@ impl Row {
             start_by: optional_time(row, 24)?,
             deadline: optional_time(row, 25)?,
             options: options_at(row, 22)?,
+            cancel_requested: row.get(cancel_requested_column(row)?)?,
         };
         Ok(Self {
             seq: row.get(0)?,
@@ -78,6 +81,17 @@ impl Row {
             task,
         })
     }
+}
+
+/// Where the column stands depends on what was added to the table before it, and is the same in every database in its
+/// newest shape: looking for its name each time would cost as much as reading all the others.
+fn cancel_requested_column(row: &rusqlite::Row<'_>) -> rusqlite::Result<usize> {
+    static COLUMN: OnceLock<usize> = OnceLock::new();
+    if let Some(column) = COLUMN.get() {
+        return Ok(*column);
+    }
+    let found = row.as_ref().column_index("cancel_requested")?;
+    Ok(*COLUMN.get_or_init(|| found))
 }
 
 fn options_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<TaskOptions>>> {
@@ -94,6 +108,12 @@ pub(super) fn options_text(options: Option<&TaskOptions>) -> Option<String> {
 pub(super) fn id_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TaskId> {
     let bytes = row.get_ref(column)?.as_blob()?.try_into();
     Ok(TaskId::from_bytes(bytes.map_err(|_| unreadable(column, "an id that is not 16 bytes long"))?))
+}
+
+/// A digest of an input, where there is one. Only a task with a key has it, so it is no part of a [`Row`].
+pub(super) fn digest_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<InputDigest>> {
+    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else { return Ok(None) };
+    Ok(Some(bytes.try_into().map_err(|_| unreadable(column, "a digest that is not 32 bytes long"))?))
 }
 
 /// The number a state has in a row.
