@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::executor::Executor;
+use crate::task::Rank;
 
 /// What runs an endpoint's tasks, how many at once, for how long, and how long their results are kept.
 #[derive(Clone)]
@@ -13,6 +14,7 @@ pub struct Endpoint {
     pub(crate) timeout: Duration,
     pub(crate) retention: Option<Duration>,
     pub(crate) queue_max: Option<u64>,
+    pub(crate) aging: Duration,
 }
 
 impl Endpoint {
@@ -27,7 +29,7 @@ impl Endpoint {
 
     /// As [`Endpoint::new`], for an executor that is shared already.
     pub fn shared(executor: Arc<dyn Executor>) -> Self {
-        Self { executor, concurrency: 1, timeout: Self::TIMEOUT, retention: None, queue_max: None }
+        Self { executor, concurrency: 1, timeout: Self::TIMEOUT, retention: None, queue_max: None, aging: Rank::AGING }
     }
 
     /// How many of its tasks run at once on this node; at least 1.
@@ -43,6 +45,12 @@ impl Endpoint {
     /// How long its finished tasks are kept.
     pub fn retention(self, retention: Duration) -> Self {
         Self { retention: Some(retention), ..self }
+    }
+
+    /// By how much later a task counts as due for each step of its priority, a minute unless told otherwise: so long
+    /// newer tasks that are one step more urgent may go before it.
+    pub fn aging(self, aging: Duration) -> Self {
+        Self { aging, ..self }
     }
 
     /// How many of its tasks may wait before a submission is refused.

@@ -14,9 +14,11 @@ use crate::body::Body;
 
 mod failure;
 mod options;
+mod rank;
 
 pub use failure::{Failure, FailureCode};
 pub use options::TaskOptions;
+pub use rank::Rank;
 
 /// An instant, in whole microseconds of UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -309,7 +311,7 @@ impl Outcome {
     }
 }
 
-/// How urgent a task is: 0 is served first. Within one priority the longest due goes first.
+/// How urgent a task is: 0 is served first. Who has waited long goes before newer ones that are more urgent: see [`Rank`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u8);
 
@@ -445,6 +447,11 @@ impl Task {
             deadline: None,
             options: None,
         }
+    }
+
+    /// Whose task it is: its fairness key, empty where it has none.
+    pub fn caller(&self) -> &str {
+        self.options.as_deref().and_then(|options| options.fairness_key.as_deref()).unwrap_or_default()
     }
 }
 

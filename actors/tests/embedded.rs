@@ -76,7 +76,7 @@ async fn enqueue_here(store: &EmbeddedStore) -> Lease {
 }
 
 async fn claim(store: &EmbeddedStore, max: usize) -> Vec<Claimed> {
-    store.claim(vec![Wanted { endpoint: endpoint(), max }]).await.unwrap().tasks
+    store.claim(vec![Wanted::new(endpoint(), max)]).await.unwrap().tasks
 }
 
 fn run_of(bench: &Bench) -> Run {
@@ -547,7 +547,7 @@ fn every_statement_is_served_by_an_index() {
     let database = bench.database();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/embedded");
     // Few rows by nature: one an endpoint, and one in all.
-    let small = ["all_endpoints.sql", "all_tallies.sql", "close_node.sql", "open_node.sql"];
+    let small = ["all_controls.sql", "all_endpoints.sql", "all_tallies.sql", "close_node.sql", "open_node.sql"];
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
         let name = entry.file_name().into_string().unwrap();
         if !name.ends_with(".sql") || small.contains(&name.as_str()) {
@@ -575,7 +575,7 @@ async fn what_is_not_due_does_not_stand_before_what_is() {
     enqueue(&store, urgent_later.clone(), Place::Here).await;
     enqueue(&store, now.clone(), Place::Queue).await;
 
-    let claims = store.claim(vec![Wanted { endpoint: endpoint(), max: 5 }]).await.unwrap();
+    let claims = store.claim(vec![Wanted::new(endpoint(), 5)]).await.unwrap();
     assert_eq!(claims.tasks.iter().map(|claimed| claimed.task.id).collect::<Vec<_>>(), [now.id]);
     assert_eq!(claims.next_due, Some(bench.clock.now() + KEEP));
     bench.clock.advance(KEEP);

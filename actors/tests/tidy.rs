@@ -14,7 +14,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("spool", &["body", "task"], &["actix", "rusqlite", "reqwest"]),
     ("store", &["body", "clock", "lifecycle", "measure", "spool", "store", "task"], &["actix", "reqwest"]),
     ("executor", &["body", "clock", "executor", "lifecycle", "spool", "task"], &["actix", "rusqlite"]),
-    ("endpoint", &["executor"], &["actix", "tokio", "rusqlite", "reqwest"]),
+    ("endpoint", &["executor", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("limits", &[], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("journal", &["clock", "store", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("alarm", &[], &["actix", "rusqlite", "reqwest"]),

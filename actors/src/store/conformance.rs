@@ -22,7 +22,8 @@ use crate::store::{
     Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
 };
 use crate::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, Task, TaskId, TaskOptions,
+    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, Rank, State, Task, TaskId,
+    TaskOptions,
 };
 
 /// Lists cases by their names, so that a case and the name it is shown by cannot drift apart.
@@ -36,6 +37,8 @@ mod bodies;
 mod canceling;
 mod claiming;
 mod closing;
+mod controlling;
+mod fairness;
 mod leasing;
 mod listing;
 mod pruning;
@@ -78,9 +81,11 @@ pub fn cases() -> Vec<Case> {
     let themes = [
         submitting::cases(),
         claiming::cases(),
+        fairness::cases(),
         settling::cases(),
         leasing::cases(),
         canceling::cases(),
+        controlling::cases(),
         resubmitting::cases(),
         bodies::cases(),
         listing::cases(),
@@ -123,7 +128,7 @@ impl Bench {
     }
 
     async fn claims_of(&self, endpoints: &[EndpointName], max: usize) -> Claims {
-        let wanted = endpoints.iter().map(|endpoint| Wanted { endpoint: endpoint.clone(), max });
+        let wanted = endpoints.iter().map(|endpoint| Wanted::new(endpoint.clone(), max));
         self.store.claim(wanted.collect()).await.unwrap()
     }
 

@@ -24,12 +24,14 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Control, ControlChange, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Purge,
+    Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId};
 
 mod calls;
+mod controls;
 mod headers;
 mod housekeeper;
 mod inbox;
@@ -39,6 +41,7 @@ mod queue;
 mod reader;
 mod rows;
 mod schema;
+mod shelf;
 mod starts;
 mod statements;
 mod tally;
@@ -236,6 +239,18 @@ impl Queue for EmbeddedStore {
 
     fn reclaim(&self, max: usize, policy: ReclaimPolicy) -> Answer<Reclaims> {
         self.call(|asker| Call::Reclaim(max, policy, asker))
+    }
+
+    fn purge(&self, wish: Purge) -> Answer<Vec<Task>> {
+        self.call(|asker| Call::Purge(wish, asker))
+    }
+
+    fn control(&self, endpoint: EndpointName, change: ControlChange) -> Answer<Control> {
+        self.call(|asker| Call::Control(endpoint, change, asker))
+    }
+
+    fn controls(&self) -> Answer<Vec<(EndpointName, Control)>> {
+        self.call(Call::Controls)
     }
 
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {

@@ -11,8 +11,9 @@ use futures::future::ready;
 
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Control, ControlChange, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Purge,
+    Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, Output, Task, TaskId};
 
@@ -116,6 +117,18 @@ impl Queue for FaultyStore {
 
     fn reclaim(&self, max: usize, policy: ReclaimPolicy) -> Answer<Reclaims> {
         self.call("reclaim", |store| store.reclaim(max, policy))
+    }
+
+    fn purge(&self, wish: Purge) -> Answer<Vec<Task>> {
+        self.call("purge", |store| store.purge(wish))
+    }
+
+    fn control(&self, endpoint: EndpointName, change: ControlChange) -> Answer<Control> {
+        self.call("control", |store| store.control(endpoint, change))
+    }
+
+    fn controls(&self) -> Answer<Vec<(EndpointName, Control)>> {
+        self.call("controls", |store| store.controls())
     }
 
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {

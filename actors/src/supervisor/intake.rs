@@ -34,9 +34,15 @@ impl Supervisor {
             return;
         }
         self.claiming = true;
+        for wanted in &wanted {
+            self.lines[self.by_name[&wanted.endpoint]].claiming = true;
+        }
         let claim = self.queue.claim(wanted.clone());
         ctx.spawn(claim.into_actor(self).map(move |claims, this, ctx| {
             this.claiming = false;
+            for wanted in &wanted {
+                this.lines[this.by_name[&wanted.endpoint]].claiming = false;
+            }
             match claims {
                 Ok(claims) => this.note_claims(&wanted, claims, ctx),
                 Err(StoreError::Closed) => {}
@@ -50,9 +56,17 @@ impl Supervisor {
 
     fn wanted(&self, index: usize) -> Option<Wanted> {
         let line = &self.lines[index];
+        if line.control.paused || line.purges > 0 || line.rests {
+            return None;
+        }
         let backlog = usize::try_from(line.backlog).unwrap_or(usize::MAX);
         let max = backlog.min(self.room(index)).min(CLAIM_BATCH);
-        (max > 0).then(|| Wanted { endpoint: line.crew.name.clone(), max })
+        (max > 0).then(|| Wanted {
+            endpoint: line.crew.name.clone(),
+            max,
+            aging: line.crew.endpoint.aging,
+            after: line.turn.clone(),
+        })
     }
 
     fn note_claims(&mut self, wanted: &[Wanted], claims: Claims, ctx: &mut Context<Self>) {
@@ -66,16 +80,34 @@ impl Supervisor {
             self.registry.do_send(Admitted(task.clone()));
             self.take_in(index, &task, lease, None, ctx);
         }
-        for wanted in wanted {
-            let all_that_is_due = came.get(&wanted.endpoint).copied().unwrap_or(0) < wanted.max;
+        for (wanted, round) in wanted.iter().zip(claims.rounds) {
+            let index = self.by_name[&wanted.endpoint];
+            let line = &mut self.lines[index];
+            line.turn = round.after;
+            let came = came.get(&wanted.endpoint).copied().unwrap_or(0);
+            if came == wanted.max {
+                continue;
+            }
+            let all_that_is_due = round.whole;
             if all_that_is_due {
-                self.lines[self.by_name[&wanted.endpoint]].backlog = 0;
+                line.backlog = 0;
+            } else if came == 0 {
+                self.rest(index, ctx);
             }
         }
         if let Some(due) = claims.next_due {
             self.wake_at(due, ctx);
         }
         self.refill(ctx);
+    }
+
+    /// Leaves a line alone for a while, of which many callers have nothing due: to look at them costs the store time.
+    fn rest(&mut self, index: usize, ctx: &mut Context<Self>) {
+        self.lines[index].rests = true;
+        ctx.run_later(CLAIM_AGAIN, move |this, ctx| {
+            this.lines[index].rests = false;
+            this.refill(ctx);
+        });
     }
 
     /// Claims again when a task that waits for its time is due.

@@ -6,10 +6,10 @@ use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
 use crate::store::{
-    Canceled, Claims, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled,
-    Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Control, ControlChange, Enqueued, Lease, Place, Pruned, Purge, ReclaimPolicy, Reclaims, Resubmit,
+    Resubmitted, Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
-use crate::task::{EndpointName, NewTask, TaskId};
+use crate::task::{EndpointName, NewTask, Task, TaskId};
 
 /// Where the answer goes. Nobody may be waiting for it any more, which is no fault.
 pub(super) type Asker<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -23,6 +23,9 @@ pub(super) enum Call {
     Renew(Asker<()>),
     Cancel(TaskId, EndpointName, Duration, Asker<Canceled>),
     Reclaim(usize, ReclaimPolicy, Asker<Reclaims>),
+    Purge(Purge, Asker<Vec<Task>>),
+    Control(EndpointName, ControlChange, Asker<Control>),
+    Controls(Asker<Vec<(EndpointName, Control)>>),
     Start(Lease, Run, StartDurability, Asker<Started>),
     Settle(Settlement, Asker<Settled>),
     Prune(usize, Asker<Vec<Pruned>>),
@@ -39,6 +42,9 @@ impl Call {
             Call::Renew(asker) => answer(asker, Err(error)),
             Call::Cancel(_, _, _, asker) => answer(asker, Err(error)),
             Call::Reclaim(_, _, asker) => answer(asker, Err(error)),
+            Call::Purge(_, asker) => answer(asker, Err(error)),
+            Call::Control(_, _, asker) => answer(asker, Err(error)),
+            Call::Controls(asker) => answer(asker, Err(error)),
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),

@@ -183,6 +183,18 @@ impl<'c> Writer<'c> {
                 let reclaims = self.reclaim(max, &policy);
                 self.promise(asker, reclaims)
             }
+            Call::Purge(wish, asker) => {
+                let purged = self.purge(&wish);
+                self.promise(asker, purged)
+            }
+            Call::Control(endpoint, change, asker) => {
+                let control = self.control(&endpoint, change);
+                self.promise(asker, control)
+            }
+            Call::Controls(asker) => {
+                let controls = self.controls();
+                self.promise(asker, controls)
+            }
             Call::Start(lease, run, StartDurability::Durable, asker) => {
                 let started = self.start(lease, run);
                 self.promise(asker, started)

@@ -43,8 +43,8 @@ pub(super) struct Tables {
 #[derive(Default)]
 struct OfEndpoint {
     by_state: BTreeMap<State, BTreeSet<TaskId>>,
-    /// What a claim may take, the most urgent first, then the longest due, then the oldest.
-    waiting: BTreeMap<Priority, BTreeSet<(Timestamp, TaskId)>>,
+    /// What a claim may take, by caller and priority: the longest due first, then the oldest. None of them is empty.
+    waiting: BTreeMap<String, BTreeMap<Priority, BTreeSet<(Timestamp, TaskId)>>>,
     by_key: HashMap<String, TaskId>,
 }
 
@@ -82,19 +82,57 @@ impl Tables {
         Some(&self.rows[id].task)
     }
 
-    /// Up to `max` tasks of an endpoint that wait and are due, in the order they should start.
-    pub fn due(&self, endpoint: &EndpointName, now: Timestamp, max: usize) -> Vec<TaskId> {
-        let Some(of_endpoint) = self.endpoints.get(endpoint) else { return Vec::new() };
-        let due_now = ..=(now, TaskId::from_bytes(LAST_ID));
-        let in_order = of_endpoint.waiting.values().flat_map(|line| line.range(due_now));
-        in_order.take(max).map(|(_, id)| *id).collect()
+    /// The next caller of an endpoint by name who has something waiting.
+    pub fn caller_after(&self, endpoint: &EndpointName, caller: &str) -> Option<&str> {
+        let after = (Bound::Excluded(caller), Bound::Unbounded);
+        let mut callers = self.endpoints.get(endpoint)?.waiting.range::<str, _>(after);
+        callers.next().map(|(name, _)| name.as_str())
     }
 
-    /// When the next task of an endpoint will be due that waits for its time.
-    pub fn next_due(&self, endpoint: &EndpointName, now: Timestamp) -> Option<Timestamp> {
-        let due_later = (Bound::Excluded((now, TaskId::from_bytes(LAST_ID))), Bound::Unbounded);
-        let lines = self.endpoints.get(endpoint)?.waiting.values();
-        lines.filter_map(|line| line.range(due_later).next()).map(|(due_at, _)| *due_at).min()
+    /// The next less urgent priority of a caller of which something waits, and when the first of it is due.
+    pub fn priority_after(
+        &self,
+        endpoint: &EndpointName,
+        caller: &str,
+        above: Option<Priority>,
+    ) -> Option<(Priority, Timestamp)> {
+        let after = (above.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let (priority, line) = self.endpoints.get(endpoint)?.waiting.get(caller)?.range(after).next()?;
+        line.first().map(|(due_at, _)| (*priority, *due_at))
+    }
+
+    /// When the first of a caller's line is due that is due after an instant.
+    pub fn due_after(
+        &self,
+        endpoint: &EndpointName,
+        caller: &str,
+        priority: Priority,
+        after: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let line = self.endpoints.get(endpoint)?.waiting.get(caller)?.get(&priority)?;
+        let last = |instant| Bound::Excluded((instant, TaskId::from_bytes(LAST_ID)));
+        line.range((after.map_or(Bound::Unbounded, last), Bound::Unbounded)).next().map(|(due_at, _)| *due_at)
+    }
+
+    /// Up to `max` tasks of a caller's line that are due at an instant, in the order they should start.
+    pub fn due(
+        &self,
+        endpoint: &EndpointName,
+        caller: &str,
+        priority: Priority,
+        due_by: Timestamp,
+        max: usize,
+    ) -> Vec<TaskId> {
+        let line = self.endpoints.get(endpoint).and_then(|of| of.waiting.get(caller)?.get(&priority));
+        let due = ..=(due_by, TaskId::from_bytes(LAST_ID));
+        line.into_iter().flat_map(|line| line.range(due)).take(max).map(|(_, id)| *id).collect()
+    }
+
+    /// Up to `max` tasks of an endpoint that wait, due or not, and were submitted by an instant.
+    pub fn waiting(&self, endpoint: &EndpointName, submitted_by: Timestamp, max: usize) -> Vec<TaskId> {
+        let callers = self.endpoints.get(endpoint).into_iter().flat_map(|of| of.waiting.values());
+        let all = callers.flat_map(BTreeMap::values).flatten().map(|(_, id)| *id);
+        all.filter(|id| self.rows[id].task.submitted_at <= submitted_by).take(max).collect()
     }
 
     /// Up to `max` tasks that this node holds.
@@ -148,7 +186,11 @@ impl Tables {
         let of_endpoint = self.endpoints.entry(task.endpoint.clone()).or_default();
         of_endpoint.by_state.entry(task.state).or_default().insert(task.id);
         if row.waits() {
-            of_endpoint.waiting.entry(task.priority).or_default().insert((task.due_at, task.id));
+            let caller = match of_endpoint.waiting.get_mut(task.caller()) {
+                Some(caller) => caller,
+                None => of_endpoint.waiting.entry(task.caller().to_owned()).or_default(),
+            };
+            caller.entry(task.priority).or_default().insert((task.due_at, task.id));
         }
         if let Some(key) = &row.idempotency_key {
             of_endpoint.by_key.insert(key.clone(), task.id);
@@ -166,7 +208,15 @@ impl Tables {
         let of_endpoint = self.endpoints.get_mut(&task.endpoint).expect("a row that entered has its endpoint");
         of_endpoint.by_state.entry(task.state).or_default().remove(&task.id);
         if row.waits() {
-            of_endpoint.waiting.entry(task.priority).or_default().remove(&(task.due_at, task.id));
+            let caller = of_endpoint.waiting.get_mut(task.caller()).expect("a row that waits has its caller");
+            let line = caller.get_mut(&task.priority).expect("a row that waits has its line");
+            line.remove(&(task.due_at, task.id));
+            if line.is_empty() {
+                caller.remove(&task.priority);
+            }
+            if caller.is_empty() {
+                of_endpoint.waiting.remove(task.caller());
+            }
         }
         if let Some(key) = &row.idempotency_key {
             of_endpoint.by_key.remove(key);
