@@ -94,6 +94,10 @@ pub struct Limits {
     pub queue_per_endpoint: usize,
     pub registry_memory: usize,
     pub resident: usize,
+    /// What the concurrency of all endpoints may be changed to while they run.
+    pub concurrency: usize,
+    /// For endpoints that do not say otherwise: each [`Endpoint`] has its own, resolved.
+    pub aging: Duration,
     pub crash_budget: u32,
     pub put_backs: u32,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
@@ -127,6 +131,8 @@ pub struct Endpoint {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    /// By how much later a task counts as due for each step of its priority.
+    pub aging: Duration,
     /// `None` where each task runs by itself.
     pub batch: Option<Batch>,
     /// Empty where nothing was said.
@@ -214,6 +220,7 @@ pub struct Service {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    pub aging: Duration,
     pub batch: Option<Batch>,
 }
 
@@ -227,6 +234,7 @@ impl Service {
             timeout: self.timeout,
             retention: self.retention,
             queue: self.queue,
+            aging: self.aging,
             batch: self.batch.clone(),
             description: String::new(),
             input: None,

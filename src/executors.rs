@@ -60,6 +60,7 @@ pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::End
         .timeout(endpoint.timeout)
         .retention(endpoint.retention)
         .queue_max(endpoint.queue as u64)
+        .aging(endpoint.aging)
 }
 
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {

@@ -128,6 +128,7 @@ struct Rules {
     timeout: Duration,
     retention: Duration,
     queue: usize,
+    aging: Duration,
 }
 
 fn rules(section: &mut Section, slots: usize) -> Rules {
@@ -135,11 +136,13 @@ fn rules(section: &mut Section, slots: usize) -> Rules {
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
     section.inherit("queue", "limits.queue_per_endpoint");
+    section.inherit("aging", "limits.aging");
     Rules {
         concurrency: section.count("concurrency", 1..=CONCURRENCY_MAX),
         timeout: section.time("timeout", MOMENT..=TIME_MAX),
         retention: section.time("retention", RETENTION),
         queue: section.count("queue", 1..=TASKS_MAX),
+        aging: section.time("aging", Duration::ZERO..=TIME_MAX),
     }
 }
 
@@ -148,14 +151,26 @@ fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) 
     // Batchable methods of BentoML take objects of lists.
     let batch = batch(section, "fields");
     let slots = batch.as_ref().map_or(1, |batch| batch.max_size);
-    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
-    Some(Service { name: name?, upstream, routes, prefix, refresh, concurrency, timeout, retention, queue, batch })
+    let Rules { concurrency, timeout, retention, queue, aging } = rules(section, slots);
+    Some(Service {
+        name: name?,
+        upstream,
+        routes,
+        prefix,
+        refresh,
+        concurrency,
+        timeout,
+        retention,
+        queue,
+        aging,
+        batch,
+    })
 }
 
 fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mut Section) -> Option<Endpoint> {
     let batch = batch(section, "list");
     let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
-    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
+    let Rules { concurrency, timeout, retention, queue, aging } = rules(section, slots);
     section.otherwise("description", Value::Text(String::new()));
     let description = section.text("description", "\"what it does\"");
     let input = section.optional_of("input", schema::input);
@@ -167,6 +182,7 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
         timeout,
         retention,
         queue,
+        aging,
         batch,
         description,
         input,

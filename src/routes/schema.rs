@@ -64,6 +64,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             retention: Duration::from_secs(1),
             queue: 1,
+            aging: Duration::from_secs(1),
             batch: None,
             description: "Turns an image.".into(),
             input,

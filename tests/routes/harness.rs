@@ -136,6 +136,7 @@ fn endpoint(name: &str) -> config::Endpoint {
         timeout: LONG,
         retention: Duration::from_secs(24 * 60 * 60),
         queue: 100,
+        aging: Duration::from_secs(60),
         batch: None,
         description: String::new(),
         input: None,

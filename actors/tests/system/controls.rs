@@ -211,7 +211,8 @@ async fn a_purge_wakes_whoever_waits_for_a_task_that_it_cancels() {
     system.pause(&name("gate")).await.unwrap();
     let tasks = futures::future::join_all((0..20).map(|_| submit(&system, "gate"))).await;
     let all = futures::future::join_all(tasks.iter().map(|task| finished(&system, task)));
-    let (all, canceled) = futures::join!(all, system.purge(&name("gate")));
+    let gate = name("gate");
+    let (all, canceled) = futures::join!(all, system.purge(&gate));
     assert_eq!(canceled, Ok(20));
     assert!(all.iter().all(|(task, _)| task.state == State::Canceled));
 }

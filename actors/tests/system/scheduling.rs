@@ -111,6 +111,7 @@ async fn the_least_urgent_starts_within_its_bound_under_endless_urgent_load() {
         let clock = Arc::new(ManualClock::new());
         let limits = Limits { resident_max, ..Limits::default() };
         let mut stage = Stage::set(1, limits, clock.clone()).await;
+        stage.submit(Priority::URGENT, "").await;
         let least = stage.submit(Priority::BACKGROUND, "").await;
         stage.submit(Priority::URGENT, "").await;
         let bound = least.submitted_at + 9 * Rank::AGING;
