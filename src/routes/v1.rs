@@ -21,11 +21,12 @@ use crate::error::ApiError;
 use crate::intake::answer_unread;
 use crate::problem;
 
+mod controls;
 pub mod openapi;
 mod tasks;
 
 /// Every area of the API.
-const AREAS: &[&[Operation]] = &[tasks::OPERATIONS];
+const AREAS: &[&[Operation]] = &[tasks::OPERATIONS, controls::OPERATIONS];
 
 // ---- the map ----
 
