@@ -581,3 +581,31 @@ async fn what_is_not_due_does_not_stand_before_what_is() {
     bench.clock.advance(KEEP);
     assert_eq!(claim(&store, 5).await[0].task.id, urgent_later.id);
 }
+
+#[tokio::test]
+async fn tasks_of_a_database_from_before_callers_had_turns_are_claimed_as_theirs() {
+    const AS_IT_WAS: [&str; 3] = [
+        include_str!("../src/store/embedded/migrations/0001_tasks.sql"),
+        include_str!("../src/store/embedded/migrations/0002_failure_log.sql"),
+        include_str!("../src/store/embedded/migrations/0003_policy.sql"),
+    ];
+    let bench = Bench::new();
+    let database = bench.database();
+    for migration in AS_IT_WAS {
+        database.execute_batch(migration).unwrap();
+    }
+    database.execute_batch("PRAGMA application_id = 0x456b6962; PRAGMA user_version = 3;").unwrap();
+    database.execute_batch("INSERT INTO endpoint VALUES (1, 'summarize'); INSERT INTO tally VALUES (1, 0, 5)").unwrap();
+    for caller in [None, None, Some("a"), Some("a"), Some("b")] {
+        let options = caller.map(|caller| format!("{{\"fairness_key\":\"{caller}\"}}"));
+        let insert = "INSERT INTO task
+            (id, endpoint, state, priority, fence, submitted_at, due_at, input_bytes, input_in_file, options, fairness_key)
+            VALUES (?1, 1, 0, 5, 0, 1000000, 1000000, 0, 0, ?2, ?3)";
+        database.execute(insert, (TaskId::generate().as_bytes(), options, caller)).unwrap();
+    }
+    drop(database);
+
+    let claimed = claim(&bench.open(), 3).await;
+    let callers: Vec<&str> = claimed.iter().map(|claimed| claimed.task.caller()).collect();
+    assert_eq!(callers, ["", "a", "b"]);
+}

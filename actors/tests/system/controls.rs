@@ -2,7 +2,8 @@
 
 use std::sync::Barrier;
 
-use ekiben_actors::store::{Control, ControlChange};
+use ekiben_actors::store::faulty::{FaultPlan, FaultyStore};
+use ekiben_actors::store::{Control, ControlChange, Wanted};
 use ekiben_actors::supervisor::{ControlError, LineMeasures};
 
 use super::*;
@@ -57,23 +58,22 @@ async fn a_paused_endpoint_takes_tasks_and_starts_none_until_it_is_resumed() {
 #[actix::test]
 async fn a_paused_endpoint_leaves_the_room_for_actors_to_others() {
     let gate = Gate::closed();
-    let limits = Limits { resident_max: 10, ..Limits::default() };
-    let builder = builder().limits(limits).endpoint("paused", gate.endpoint()).unwrap();
-    let system = builder.endpoint("busy", gate.endpoint()).unwrap().start().await.unwrap();
+    let store = memory(Arc::new(SystemClock));
+    let system = System::builder(store.clone()).limits(Limits { resident_max: 10, ..Limits::default() });
+    let system = system.endpoint("paused", gate.endpoint()).unwrap().endpoint("busy", gate.endpoint()).unwrap();
+    let system = system.start().await.unwrap();
     system.pause(&name("paused")).await.unwrap();
-    for _ in 0..50 {
-        submit(&system, "paused").await;
+    for endpoint in ["paused", "busy"] {
+        for _ in 0..50 {
+            submit(&system, endpoint).await;
+        }
     }
-    let mut tasks = Vec::new();
-    for _ in 0..8 {
-        tasks.push(submit(&system, "busy").await);
-    }
-    // Whoever has an actor is known to the Registry without the store.
-    gate.let_go(8);
-    for task in &tasks {
-        reaches(&system, task, State::Completed).await;
-    }
-    assert_eq!(gate.begun(), 8);
+    // What has no actor is held by nobody.
+    let left = |endpoint| {
+        let claims = store.claim(vec![Wanted::new(name(endpoint), 100)]);
+        async { claims.await.unwrap().tasks.len() }
+    };
+    assert_eq!((left("paused").await, left("busy").await), (48, 42));
 }
 
 #[actix::test]
@@ -244,4 +244,35 @@ async fn a_task_is_never_both_purged_and_run() {
     }
     assert_eq!(purged, counted);
     assert!(purged > 0, "nothing was purged: the race was none");
+}
+
+#[actix::test]
+async fn a_store_that_fails_now_and_then_leaves_an_endpoint_as_one_answer_said_in_the_end() {
+    for seed in 0..20 {
+        let inner = memory(Arc::new(SystemClock));
+        let faulty = Arc::new(FaultyStore::new(inner.clone(), FaultPlan { seed, one_in: 2 }));
+        faulty.behave();
+        let gate = Gate::closed();
+        let system = System::builder(faulty.clone()).limits(Limits { resident_max: 30, ..Limits::default() });
+        let system = system.endpoint("gate", gate.endpoint()).unwrap().start().await.unwrap();
+        system.pause(&name("gate")).await.unwrap();
+        let tasks = futures::future::join_all((0..100).map(|_| submit(&system, "gate"))).await;
+        faulty.fail();
+        while system.purge(&name("gate")).await.is_err() {}
+        while system.set_concurrency(&name("gate"), Some(3)).await.is_err() {}
+        while system.resume(&name("gate")).await.is_err() {}
+        faulty.behave();
+
+        for task in &tasks {
+            assert_eq!(inner.get(task.id).await.unwrap().unwrap().state, State::Canceled);
+        }
+        let set = Control { paused: false, concurrency: Some(3) };
+        assert_eq!(inner.controls().await.unwrap(), [(name("gate"), set)]);
+        let shown = line(&system).await;
+        assert_eq!((shown.paused, shown.slots), (false, 3));
+        let next = submit(&system, "gate").await;
+        gate.let_go(1);
+        assert_eq!(finished(&system, &next).await.0.state, State::Completed);
+        assert_eq!(gate.begun(), 1);
+    }
 }
