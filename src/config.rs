@@ -95,7 +95,7 @@ pub struct Limits {
     pub registry_memory: usize,
     pub resident: usize,
     /// What the concurrency of all endpoints may be changed to while they run.
-    pub concurrency: usize,
+    pub slots: usize,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own, resolved.
     pub aging: Duration,
     pub crash_budget: u32,
