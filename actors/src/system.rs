@@ -23,8 +23,8 @@ use crate::registry::{DismissWatchers, Fetch, RegistryActor, Watch, Watched};
 use crate::spool::Blobs;
 use crate::store::{Control, Ledger, Store, StoreError, StoreStats};
 use crate::supervisor::{
-    AddEndpoint, ControlError, Drain, Drained, Parts, Pause, Purge, Resume, SetConcurrency, Submit, SubmitError,
-    Supervisor,
+    AddEndpoint, ControlError, Drain, Drained, Parts, Pause, Purge, Recorded, Resume, SetConcurrency, Submit,
+    SubmitError, Supervisor,
 };
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
@@ -262,7 +262,7 @@ impl System {
     pub async fn submit(&self, endpoint: &str, input: Input) -> Result<Task, SubmitError> {
         let name = EndpointName::new(endpoint).map_err(SubmitError::BadEndpoint)?;
         let submitted = self.supervisor.send(Submit(NewTask::new(name, input))).await;
-        submitted.unwrap_or(Err(SubmitError::Store(StoreError::Closed)))
+        submitted.unwrap_or(Err(SubmitError::Store(StoreError::Closed))).map(Recorded::into_task)
     }
 
     /// Waits until a task has ended, and answers with it and its output; `None` for a task that is not known,

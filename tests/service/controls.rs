@@ -142,3 +142,63 @@ async fn a_purge_cut_short_by_a_kill_can_be_told_again() {
         assert!(["completed", "canceled"].contains(&state.as_str()), "task {task} is {state}");
     }
 }
+
+/// Submits by the native API with headers, and answers with the id.
+async fn submit_with(server: &Server, endpoint: &str, headers: &[(&str, &str)]) -> String {
+    let mut request = http().post(format!("{}/v1/endpoints/{endpoint}/tasks", server.url())).body("1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.expect("the service answers");
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let task: Value = answer.json().await.expect("an answer is JSON");
+    task["id"].as_str().expect("a task has an id").to_owned()
+}
+
+#[tokio::test]
+async fn one_callers_many_tasks_do_not_bury_anothers_few_before_and_after_a_kill() {
+    const FEW: usize = 5;
+    let upstream = Upstream::start();
+    let mut server = Server::start(&upstream.holding_endpoint("held", 1));
+    let client = Client::new(&server.url(), "held");
+    submit_with(&server, "held", &[]).await;
+    upstream.wait_for_calls(1);
+    let mut few = Vec::new();
+    for _ in 0..100 {
+        submit_with(&server, "held", &[("ekiben-fairness-key", "many"), ("ekiben-priority", "urgent")]).await;
+    }
+    for _ in 0..2 * FEW {
+        few.push(submit_with(&server, "held", &[("ekiben-fairness-key", "few"), ("ekiben-priority", "low")]).await);
+    }
+    // The one that ran first, and every second of the others.
+    upstream.let_go(1 + 2 * FEW);
+    for task in &few[..FEW] {
+        assert_eq!(client.until_finished(task).await, "completed");
+    }
+    server.kill();
+    server.restart();
+    // What was cut short runs again, and may be one of either. The upstream may still hold what was asked before.
+    upstream.let_go(2 * FEW + 4);
+    for task in &few {
+        assert_eq!(client.until_finished(task).await, "completed");
+    }
+}
+
+#[tokio::test]
+async fn an_urgent_task_goes_first_and_a_name_is_as_good_as_a_number() {
+    let upstream = Upstream::start();
+    let server = Server::start(&upstream.holding_endpoint("held", 1));
+    let client = Client::new(&server.url(), "held");
+    submit_with(&server, "held", &[]).await;
+    upstream.wait_for_calls(1);
+    let background = submit_with(&server, "held", &[("ekiben-priority", "background")]).await;
+    let normal = submit_with(&server, "held", &[]).await;
+    let urgent = submit_with(&server, "held", &[("ekiben-priority", "0")]).await;
+    for (task, behind) in [(urgent, &normal), (normal.clone(), &background)] {
+        upstream.let_go(1);
+        client.until(&task, &["in_progress"]).await;
+        assert_eq!(client.state(behind).await, "pending");
+    }
+    upstream.let_go(3);
+    client.until_finished(&background).await;
+}

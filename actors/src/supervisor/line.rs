@@ -10,6 +10,7 @@ use super::pace::Pace;
 use super::waiters::{CallerId, Waiters};
 use crate::clock::stopwatch;
 use crate::executor::Demand;
+use crate::measure::Rate;
 use crate::store::Control;
 use crate::task::{Rank, Task, Timestamp};
 use crate::task_actor::Crew;
@@ -44,6 +45,7 @@ pub struct Line {
     pub waiting: u64,
     /// Recorded since the node started.
     pub submitted: u64,
+    submitted_lately: Rate,
     /// Turned away since the node started, because a queue was full.
     pub refused: u64,
 }
@@ -69,6 +71,7 @@ impl Line {
             purges: 0,
             waiting: left_over,
             submitted: 0,
+            submitted_lately: Rate::new(stopwatch()),
             refused: 0,
         }
     }
@@ -82,6 +85,12 @@ impl Line {
 
     pub fn rank(&self, task: &Task) -> Rank {
         Rank::of(task.priority, task.due_at, self.crew.endpoint.aging)
+    }
+
+    /// One more task was recorded.
+    pub fn note_submission(&mut self) {
+        self.submitted += 1;
+        self.submitted_lately.note(stopwatch());
     }
 
     /// Whether a task that joined now would start at once.
@@ -131,6 +140,7 @@ impl Line {
             slots_allowed: self.pace.allowed(),
             oldest_waiting: age.and_then(|age| u64::try_from(age).ok()).map(Duration::from_micros).unwrap_or_default(),
             submitted: self.submitted,
+            submitted_per_minute: self.submitted_lately.per_minute(stopwatch()),
             refused: self.refused,
         }
     }

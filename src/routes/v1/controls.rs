@@ -1,13 +1,12 @@
 //! What an operator does to an endpoint while it runs: pause, resume, purge, other concurrency.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use ekiben_actors::store::StoreError;
-use ekiben_actors::supervisor::{ControlError, MeasureLines, Pause, Purge, Resume, SetConcurrency};
+use ekiben_actors::supervisor::{Pause, Purge, Resume, SetConcurrency};
 use ekiben_actors::task::{EndpointName, TaskId};
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Operation, Refusal};
+use super::{Answer, Call, Operation, Refusal, endpoints};
 use crate::app::{App, Limits};
 use crate::error::ApiError;
 use crate::intake;
@@ -45,7 +44,7 @@ async fn set(mut call: Call) -> Answer {
     let endpoint = call.endpoint()?.name.clone();
     let limits = Limits { body: call.app.limits.body.min(CHANGE_BYTES), ..call.app.limits.clone() };
     let (blobs, mut body) = (call.app.system.blobs(), call.take_body());
-    let received = intake::receive(TaskId::generate(), call.headers(), &mut body, &blobs, &limits).await;
+    let received = intake::receive(TaskId::generate(), call.headers(), &mut body, &blobs, &limits, None).await;
     let received = received.map_err(|error| Refusal::Unread(error, body))?;
     let text = received.read().map_err(|error| StoreError::Failed(error.to_string()))?;
     let concurrency = concurrency(&text).map_err(ApiError::BadChange)?;
@@ -72,18 +71,8 @@ fn concurrency(text: &[u8]) -> Result<Option<usize>, String> {
 }
 
 /// The endpoint as it is now.
-async fn shown(app: &App, endpoint: &EndpointName) -> Result<HttpResponse, Refusal> {
-    let lines = app.system.supervisor.send(MeasureLines).await?;
-    let line = lines.into_iter().find(|line| line.endpoint == *endpoint);
-    let line = line.ok_or_else(|| ControlError::UnknownEndpoint(endpoint.clone()))?;
-    let shown = json!({
-        "name": endpoint.as_str(),
-        "paused": line.paused,
-        "concurrency": line.slots,
-        "running": line.slots_used,
-        "waiting": line.waiting,
-    });
-    Ok(wire::json(StatusCode::OK, shown.to_string()))
+async fn shown(app: &App, endpoint: &EndpointName) -> Answer {
+    Ok(wire::json(StatusCode::OK, endpoints::shown(app, endpoint).await?.to_string()))
 }
 
 #[cfg(test)]

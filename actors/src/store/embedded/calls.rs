@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
 use crate::store::{
-    Canceled, Claims, Control, ControlChange, Enqueued, Lease, Place, Pruned, Purge, ReclaimPolicy, Reclaims, Resubmit,
-    Resubmitted, Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Control, ControlChange, Deleted, Enqueued, Lease, Place, Pruned, Purge, ReclaimPolicy, Reclaims,
+    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
 use crate::task::{EndpointName, NewTask, Task, TaskId};
 
@@ -28,6 +28,7 @@ pub(super) enum Call {
     Controls(Asker<Vec<(EndpointName, Control)>>),
     Start(Lease, Run, StartDurability, Asker<Started>),
     Settle(Settlement, Asker<Settled>),
+    Delete(TaskId, Asker<Deleted>),
     Prune(usize, Asker<Vec<Pruned>>),
     Close(Asker<()>),
 }
@@ -47,6 +48,7 @@ impl Call {
             Call::Controls(asker) => answer(asker, Err(error)),
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),
+            Call::Delete(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),
             Call::Close(asker) => answer(asker, Err(error)),
         }
