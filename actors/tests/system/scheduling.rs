@@ -48,7 +48,7 @@ impl Stage {
         let fairness_key = Some(caller.to_owned()).filter(|caller| !caller.is_empty());
         let options = TaskOptions { fairness_key, ..TaskOptions::default() };
         let task = NewTask { priority, options, ..NewTask::new(name, Input::default()) };
-        let task = self.system.supervisor.send(Submit(task)).await.unwrap().unwrap().task;
+        let task = self.system.supervisor.send(Submit(task)).await.unwrap().unwrap().into_task();
         self.callers.insert(task.id, caller.to_owned());
         task
     }
