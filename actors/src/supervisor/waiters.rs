@@ -10,10 +10,13 @@
 //! Tasks without a fairness key are one more caller. Where there is no other, nothing of this is done.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::task::{Rank, TaskId};
+
+mod queued;
+
+use queued::Queued;
 
 /// The most callers who have gone that are remembered, in case they come back before the others have had their turn.
 const GONE_MAX: usize = 1000;
@@ -50,7 +53,7 @@ pub struct Waiters {
 #[derive(Default)]
 struct Caller {
     name: Option<Arc<str>>,
-    waiting: BTreeSet<WaitKey>,
+    waiting: Queued,
     running: u32,
     tag: u64,
     turn: Option<Turn>,
@@ -191,12 +194,8 @@ impl Waiters {
         let callers = self.callers.iter().enumerate().skip(from.0 as usize);
         let keys = callers.flat_map(|(number, caller)| {
             let id = CallerId(number as u32);
-            let begin = match after {
-                Some((of, key)) if of == id => Bound::Excluded(key),
-                Some(_) | None => Bound::Unbounded,
-            };
-            let waiting = caller.iter().flat_map(move |caller| caller.waiting.range((begin, Bound::Unbounded)));
-            waiting.map(move |key| (id, *key))
+            let behind = after.filter(|(of, _)| *of == id).map(|(_, key)| key);
+            caller.iter().flat_map(move |caller| caller.waiting.after(behind)).map(move |key| (id, *key))
         });
         keys.take(most).collect()
     }
