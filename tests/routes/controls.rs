@@ -22,7 +22,7 @@ async fn a_paused_endpoint_waits_with_its_tasks_and_a_purge_says_how_many_it_can
     let paused = told(&service, "pause").await;
     assert_eq!((&paused["name"], &paused["paused"]), (&json!("gate"), &json!(true)));
     let tasks = [submit(&service, "gate", "1").await, submit(&service, "gate", "2").await];
-    assert_eq!(told(&service, "pause").await["waiting"], 2);
+    assert_eq!(told(&service, "pause").await["counts"]["pending"], 2);
     assert_eq!(told(&service, "purge").await, json!({ "canceled": 2 }));
     for task in &tasks {
         until(&service, task, "canceled").await;
