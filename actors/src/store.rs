@@ -125,7 +125,7 @@ pub struct Wanted {
     pub max: usize,
     /// By how much later a task counts as due for each step of its priority: see [`crate::task::Rank`].
     pub aging: Duration,
-    /// Whose turn was the last, as the claim before told in [`Round`]; `None` to begin with those without a key.
+    /// Whose turn was the last, as [`Claims::turns`] of the claim before told; `None` to begin with those without a key.
     pub after: Option<String>,
 }
 
@@ -147,19 +147,10 @@ pub struct Claimed {
 pub struct Claims {
     /// Those of one endpoint and one caller in the order they should start.
     pub tasks: Vec<Claimed>,
-    /// When the next task of the callers looked at will be due, if any waits for its time.
+    /// When the next task of the endpoints asked for will be due, if any waits for its time.
     pub next_due: Option<Timestamp>,
-    /// How far the claim came, one for each wish, in their order.
-    pub rounds: Vec<Round>,
-}
-
-/// How far a claim came with the callers of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Round {
-    /// Whose turn was the last, for [`Wanted::after`].
-    pub after: Option<String>,
-    /// Whether all callers were looked at. Where not, tasks may be due although fewer came than were wanted.
-    pub whole: bool,
+    /// Whose turn was the last, one for each wish, in their order.
+    pub turns: Vec<Option<String>>,
 }
 
 /// How an operator has set an endpoint, over its configuration.
@@ -333,7 +324,7 @@ pub trait Queue: Send + Sync + 'static {
     /// Takes due tasks that nobody holds, at most as many as wanted of each endpoint. Callers have their turns, by the
     /// names of their fairness keys, those without a key being one more caller, and what is wanted is shared evenly
     /// among those that have something due; of one caller the tasks go by [`crate::task::Rank`], then the oldest
-    /// first. Looks at a bounded number of callers. Never hands one task to two claims. Each gets a higher fence.
+    /// first. Never hands one task to two claims. Each gets a higher fence.
     fn claim(&self, wanted: Vec<Wanted>) -> Answer<Claims>;
 
     /// Extends this node's lease on all it holds; nothing else does. A lease that has lapsed is whole again, but

@@ -17,7 +17,7 @@ use crate::clock::{self, Clock};
 use crate::lifecycle::{self, Reclaimed, Verdict};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
-use crate::store::fair::{self, Came, Shelf};
+use crate::store::fair::{self, Shelf};
 use crate::store::{
     self, Answer, Canceled, Claimed, Claims, Control, ControlChange, Count, Deleted, Enqueued, Lease, Ledger,
     ListQuery, Novelty, Page, Place, Pruned, Purge, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run,
@@ -249,10 +249,11 @@ impl Kept {
     fn claim(&mut self, wanted: &[Wanted], now: Timestamp) -> Claims {
         let mut claims = Claims::default();
         for wanted in wanted {
-            let mut shelf = OfEndpoint { kept: self, endpoint: &wanted.endpoint, taken: &mut claims.tasks };
-            let Ok(Came { next_due, round }) = fair::claim(&mut shelf, wanted, now);
+            let mut shelf = OfEndpoint { kept: self, endpoint: &wanted.endpoint, now, taken: &mut claims.tasks };
+            let Ok(last) = fair::claim(&mut shelf, wanted);
+            claims.turns.push(last);
+            let next_due = self.tables.next_due(&wanted.endpoint, now);
             claims.next_due = claims.next_due.into_iter().chain(next_due).min();
-            claims.rounds.push(round);
         }
         claims
     }
@@ -324,10 +325,11 @@ impl Kept {
     }
 }
 
-/// What waits on an endpoint, for a claim.
+/// What is due on an endpoint, for a claim.
 struct OfEndpoint<'k> {
     kept: &'k mut Kept,
     endpoint: &'k EndpointName,
+    now: Timestamp,
     taken: &'k mut Vec<Claimed>,
 }
 
@@ -335,7 +337,7 @@ impl Shelf for OfEndpoint<'_> {
     type Error = Infallible;
 
     fn caller_after(&mut self, caller: &str) -> Result<Option<String>, Infallible> {
-        Ok(self.kept.tables.caller_after(self.endpoint, caller).map(str::to_owned))
+        Ok(self.kept.tables.caller_after(self.endpoint, caller, self.now).map(str::to_owned))
     }
 
     fn priority_after(
@@ -343,19 +345,15 @@ impl Shelf for OfEndpoint<'_> {
         caller: &str,
         above: Option<Priority>,
     ) -> Result<Option<(Priority, Timestamp)>, Infallible> {
-        Ok(self.kept.tables.priority_after(self.endpoint, caller, above))
+        Ok(self.kept.tables.priority_after(self.endpoint, caller, above, self.now))
     }
 
-    fn due_after(
-        &mut self,
-        caller: &str,
-        priority: Priority,
-        after: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, Infallible> {
-        Ok(self.kept.tables.due_after(self.endpoint, caller, priority, after))
+    fn longest_due(&mut self, caller: &str, priority: Priority) -> Result<Option<Timestamp>, Infallible> {
+        Ok(self.kept.tables.longest_due(self.endpoint, caller, priority, self.now))
     }
 
-    fn take(&mut self, caller: &str, priority: Priority, due_by: Timestamp, most: usize) -> Result<usize, Infallible> {
+    fn take(&mut self, caller: &str, priority: Priority, due_by: i64, most: usize) -> Result<usize, Infallible> {
+        let due_by = Timestamp::from_timestamp_micros(due_by).map_or(self.now, |due_by| due_by.min(self.now));
         let due = self.kept.tables.due(self.endpoint, caller, priority, due_by, most);
         let taken = due.len();
         for id in due {

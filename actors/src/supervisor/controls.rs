@@ -72,7 +72,9 @@ impl Supervisor {
         let written = self.queue.control(self.lines[index].crew.name.clone(), change);
         Box::pin(written.into_actor(self).map(move |written, this, ctx| {
             let line = &mut this.lines[index];
-            line.slots_asked = 0;
+            if matches!(change, ControlChange::Concurrency(_)) {
+                line.slots_asked = 0;
+            }
             written?;
             // Only what was named: another change may have been answered before.
             line.set(line.control.with(change));

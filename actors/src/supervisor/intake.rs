@@ -56,7 +56,7 @@ impl Supervisor {
 
     fn wanted(&self, index: usize) -> Option<Wanted> {
         let line = &self.lines[index];
-        if line.control.paused || line.purges > 0 || line.rests {
+        if line.control.paused || line.purges > 0 {
             return None;
         }
         let backlog = usize::try_from(line.backlog).unwrap_or(usize::MAX);
@@ -80,34 +80,18 @@ impl Supervisor {
             self.registry.do_send(Admitted(task.clone()));
             self.take_in(index, &task, lease, None, ctx);
         }
-        for (wanted, round) in wanted.iter().zip(claims.rounds) {
-            let index = self.by_name[&wanted.endpoint];
-            let line = &mut self.lines[index];
-            line.turn = round.after;
-            let came = came.get(&wanted.endpoint).copied().unwrap_or(0);
-            if came == wanted.max {
-                continue;
-            }
-            let all_that_is_due = round.whole;
+        for (wanted, last) in wanted.iter().zip(claims.turns) {
+            let line = &mut self.lines[self.by_name[&wanted.endpoint]];
+            line.turn = last;
+            let all_that_is_due = came.get(&wanted.endpoint).copied().unwrap_or(0) < wanted.max;
             if all_that_is_due {
                 line.backlog = 0;
-            } else if came == 0 {
-                self.rest(index, ctx);
             }
         }
         if let Some(due) = claims.next_due {
             self.wake_at(due, ctx);
         }
         self.refill(ctx);
-    }
-
-    /// Leaves a line alone for a while, of which many callers have nothing due: to look at them costs the store time.
-    fn rest(&mut self, index: usize, ctx: &mut Context<Self>) {
-        self.lines[index].rests = true;
-        ctx.run_later(CLAIM_AGAIN, move |this, ctx| {
-            this.lines[index].rests = false;
-            this.refill(ctx);
-        });
     }
 
     /// Claims again when a task that waits for its time is due.

@@ -37,8 +37,6 @@ pub struct Line {
     pub turn: Option<String>,
     /// Whether a claim for it is under way.
     pub claiming: bool,
-    /// Whether it is left alone for a while, since many callers were looked at in vain.
-    pub rests: bool,
     /// How many purges are under way: nothing is claimed meanwhile.
     pub purges: usize,
     /// All who have not started, wherever they wait.
@@ -67,7 +65,6 @@ impl Line {
             backlog: left_over,
             turn: None,
             claiming: false,
-            rests: false,
             purges: 0,
             waiting: left_over,
             submitted: 0,

@@ -28,7 +28,6 @@ pub enum Step {
     },
     Purge {
         endpoint: usize,
-        max: usize,
         /// How long ago the latest was submitted that is meant.
         ago: Duration,
         keep: Duration,
@@ -119,8 +118,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(of, endpoint, here)| Step::Resubmit { of, endpoint, here }),
         6 => (collection::vec(0..6_usize, 0..4), delay(), option::of(0..5_u8))
             .prop_map(|(max, aging, after)| Step::Claim { max, aging, after }),
-        1 => (0..3_usize, 0..6_usize, delay(), keep())
-            .prop_map(|(endpoint, max, ago, keep)| Step::Purge { endpoint, max, ago, keep }),
+        1 => (0..3_usize, delay(), keep()).prop_map(|(endpoint, ago, keep)| Step::Purge { endpoint, ago, keep }),
         1 => (0..3_usize, change()).prop_map(|(endpoint, change)| Step::Control { endpoint, change }),
         2 => Just(Step::Renew),
         3 => (any::<Index>(), elsewhere(), keep())

@@ -78,10 +78,12 @@ impl World {
             Step::Enqueue(submissions) => self.enqueue(submissions, store).await,
             Step::Resubmit { of, endpoint, here } => self.resubmit(*of, *endpoint, *here, store).await,
             Step::Claim { max, aging, after } => claim(max, *aging, *after, store).await,
-            Step::Purge { endpoint, max, ago, keep } => {
+            Step::Purge { endpoint, ago, keep } => {
                 let submitted_by = bench.clock.now() - *ago;
-                let wish = Purge { endpoint: endpoint_of(*endpoint), max: *max, submitted_by, keep: *keep };
-                Seen::answer(plain(store.purge(wish).await))
+                let wish = Purge { endpoint: endpoint_of(*endpoint), max: ALL, submitted_by, keep: *keep };
+                let mut purged = store.purge(wish).await.expect("a purge succeeds");
+                purged.sort_by_key(|task| task.id);
+                Seen::answer(purged)
             }
             Step::Control { endpoint, change } => {
                 let change = match change {

@@ -1,7 +1,6 @@
 //! Promises of `claim` to the callers that share an endpoint.
 
 use super::*;
-use crate::store::Round;
 
 pub(super) fn cases() -> Vec<Case> {
     cases![
@@ -11,6 +10,7 @@ pub(super) fn cases() -> Vec<Case> {
         callers_have_their_turns_from_claim_to_claim,
         a_callers_tasks_come_by_rank,
         a_caller_is_found_behind_many_with_nothing_due,
+        many_tasks_that_come_due_at_once_are_all_claimed,
         a_task_that_was_put_back_is_still_its_callers,
         a_task_submitted_again_is_still_its_callers,
     ]
@@ -30,7 +30,7 @@ impl Bench {
     async fn claim_in_turn(&self, max: usize, after: &mut Option<String>) -> Vec<String> {
         let wanted = Wanted { after: after.take(), ..Wanted::new(endpoint(), max) };
         let mut claims = self.store.claim(vec![wanted]).await.unwrap();
-        *after = claims.rounds.remove(0).after;
+        *after = claims.turns.remove(0);
         claims.tasks.iter().map(|claimed| claimed.task.caller().to_owned()).collect()
     }
 }
@@ -102,21 +102,24 @@ async fn a_caller_is_found_behind_many_with_nothing_due(bench: Bench) {
         (0..2500).map(|number| (NewTask { delay: SECOND, ..task_of(&format!("{number:05}")) }, Place::Queue)).collect();
     bench.enqueue(later).await;
     bench.submit_of("last of all", 1).await;
-    let mut after = None;
-    let mut looks = 0;
-    let found = loop {
-        looks += 1;
-        let wanted = Wanted { after, ..Wanted::new(endpoint(), 2) };
-        let mut claims = bench.store.claim(vec![wanted]).await.unwrap();
-        let Round { after: last, whole } = claims.rounds.remove(0);
-        match claims.tasks.pop() {
-            Some(found) => break found.task,
-            // A claim says so when it has not looked at all.
-            None => assert!(!whole && looks < 100),
+    assert_eq!(bench.claim_in_turn(2, &mut None).await, ["last of all"]);
+}
+
+async fn many_tasks_that_come_due_at_once_are_all_claimed(bench: Bench) {
+    const TASKS: usize = 2500;
+    bench.enqueue((0..TASKS).map(|_| (delayed(SECOND), Place::Queue)).collect()).await;
+    bench.clock.advance(SECOND);
+    let mut claimed = 0;
+    loop {
+        let claims = bench.claims_of(&[endpoint()], ALL).await;
+        claimed += claims.tasks.len();
+        // Where a store takes several steps, it says that more are due by now.
+        match claims.next_due {
+            Some(due) => assert!(due <= bench.clock.now() && !claims.tasks.is_empty()),
+            None => break,
         }
-        after = last;
-    };
-    assert_eq!(found.caller(), "last of all");
+    }
+    assert_eq!(claimed, TASKS);
 }
 
 async fn a_task_that_was_put_back_is_still_its_callers(bench: Bench) {

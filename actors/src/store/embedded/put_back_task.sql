@@ -1,2 +1,2 @@
--- Makes a held task wait again. Served by the primary key.
-UPDATE task SET state = 0, holder = NULL, attempt = ?2, started_at = ?3, crashes = ?4, due_at = ?5 WHERE seq = ?1
+-- Makes a held task wait again, and not yet known to be due. Served by the primary key.
+UPDATE task SET state = 0, holder = NULL, ripe = 0, attempt = ?2, started_at = ?3, crashes = ?4, due_at = ?5 WHERE seq = ?1

@@ -10,7 +10,7 @@ use rusqlite::{ErrorCode, OptionalExtension};
 use crate::body::{Body, BodyFile};
 use crate::lifecycle::{self, Reclaimed};
 use crate::spool::BlobName;
-use crate::store::fair::{self, Came};
+use crate::store::fair;
 use crate::store::{
     self, Canceled, Claimed, Claims, Enqueued, Lease, Novelty, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
     StoreError, Wanted,
@@ -170,11 +170,10 @@ impl Writer<'_> {
         let mut claims = Claims::default();
         for wanted in wanted {
             let endpoint = self.desk.endpoints.known(&wanted.endpoint).unwrap_or(EndpointId::NONE);
-            let now = self.group.now;
+            self.ripen(endpoint)?;
             let mut shelf = OfEndpoint { writer: self, endpoint, taken: &mut claims.tasks };
-            let Came { next_due, round } = fair::claim(&mut shelf, wanted, now)?;
-            claims.next_due = claims.next_due.into_iter().chain(next_due).min();
-            claims.rounds.push(round);
+            claims.turns.push(fair::claim(&mut shelf, wanted)?);
+            claims.next_due = claims.next_due.into_iter().chain(self.next_due(endpoint)?).min();
         }
         Ok(claims)
     }

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_policy.sql"),
     include_str!("migrations/0004_controls.sql"),
     include_str!("migrations/0004_tags.sql"),
+    include_str!("migrations/0010_callers.sql"),
 ];
 
 /// Marks a database as ours: "Ekib" in ASCII.

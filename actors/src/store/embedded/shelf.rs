@@ -1,4 +1,7 @@
-//! What waits on an endpoint, as a claim looks at it: steps into the index task_waiting.
+//! What is due on an endpoint, as a claim looks at it: steps into the index task_waiting.
+//!
+//! What waits for its time is not on the shelf. The columns cannot tell whether it has come, so a claim first notes,
+//! in `ripe`, of which tasks it has.
 
 use rusqlite::OptionalExtension;
 
@@ -10,6 +13,23 @@ use super::calls::Trouble;
 use super::queue::limit;
 use super::rows::{EndpointId, Row, micros, time};
 use super::writer::Writer;
+
+/// The most tasks of which one claim notes that they are due.
+const RIPEN_MAX: i64 = 1000;
+
+impl Writer<'_> {
+    /// Puts what is due by now on the shelf.
+    pub fn ripen(&mut self, endpoint: EndpointId) -> Result<(), Trouble> {
+        let now = micros(self.group.now);
+        self.sql.ripen.execute((endpoint.0, now, RIPEN_MAX))?;
+        Ok(())
+    }
+
+    /// When the next task of an endpoint is due that is not on the shelf.
+    pub fn next_due(&mut self, endpoint: EndpointId) -> Result<Option<Timestamp>, Trouble> {
+        Ok(self.sql.next_due.query_row([endpoint.0], |row| time(0, row.get(0)?)).optional()?)
+    }
+}
 
 /// What a claim takes is taken down in `taken`.
 pub(super) struct OfEndpoint<'w, 'c> {
@@ -40,18 +60,13 @@ impl Shelf for OfEndpoint<'_, '_> {
         Ok(next.optional()?)
     }
 
-    fn due_after(
-        &mut self,
-        caller: &str,
-        priority: Priority,
-        after: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, Trouble> {
-        let params = (self.endpoint.0, column(caller), priority.0, after.map_or(i64::MIN, micros));
-        Ok(self.writer.sql.next_due.query_row(params, |row| time(0, row.get(0)?)).optional()?)
+    fn longest_due(&mut self, caller: &str, priority: Priority) -> Result<Option<Timestamp>, Trouble> {
+        let params = (self.endpoint.0, column(caller), priority.0);
+        Ok(self.writer.sql.longest_due.query_row(params, |row| time(0, row.get(0)?)).optional()?)
     }
 
-    fn take(&mut self, caller: &str, priority: Priority, due_by: Timestamp, most: usize) -> Result<usize, Trouble> {
-        let params = (self.endpoint.0, column(caller), priority.0, micros(due_by), limit(most));
+    fn take(&mut self, caller: &str, priority: Priority, due_by: i64, most: usize) -> Result<usize, Trouble> {
+        let params = (self.endpoint.0, column(caller), priority.0, due_by, limit(most));
         let due: Vec<Row> = {
             let names = self.writer.desk.shared.counts.names();
             let rows = self.writer.sql.due_tasks.query_map(params, |row| Row::read(row, &names))?;

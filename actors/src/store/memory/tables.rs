@@ -32,6 +32,11 @@ impl Row {
     }
 }
 
+/// Whether the first of a line is due.
+fn is_due(line: &BTreeSet<(Timestamp, TaskId)>, now: Timestamp) -> bool {
+    line.first().is_some_and(|(due_at, _)| *due_at <= now)
+}
+
 #[derive(Default)]
 pub(super) struct Tables {
     rows: HashMap<TaskId, Row>,
@@ -85,36 +90,45 @@ impl Tables {
         Some(&self.rows[id])
     }
 
-    /// The next caller of an endpoint by name who has something waiting.
-    pub fn caller_after(&self, endpoint: &EndpointName, caller: &str) -> Option<&str> {
+    /// The next caller of an endpoint by name who has something due.
+    pub fn caller_after(&self, endpoint: &EndpointName, caller: &str, now: Timestamp) -> Option<&str> {
         let after = (Bound::Excluded(caller), Bound::Unbounded);
         let mut callers = self.endpoints.get(endpoint)?.waiting.range::<str, _>(after);
-        callers.next().map(|(name, _)| name.as_str())
+        let due = callers.find(|(_, lines)| lines.values().any(|line| is_due(line, now)));
+        due.map(|(name, _)| name.as_str())
     }
 
-    /// The next less urgent priority of a caller of which something waits, and when the first of it is due.
+    /// The next less urgent priority of a caller of which something is due, and since when.
     pub fn priority_after(
         &self,
         endpoint: &EndpointName,
         caller: &str,
         above: Option<Priority>,
+        now: Timestamp,
     ) -> Option<(Priority, Timestamp)> {
         let after = (above.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let (priority, line) = self.endpoints.get(endpoint)?.waiting.get(caller)?.range(after).next()?;
+        let mut lines = self.endpoints.get(endpoint)?.waiting.get(caller)?.range(after);
+        let (priority, line) = lines.find(|(_, line)| is_due(line, now))?;
         line.first().map(|(due_at, _)| (*priority, *due_at))
     }
 
-    /// When the first of a caller's line is due that is due after an instant.
-    pub fn due_after(
+    /// Since when the first of a caller's line is due.
+    pub fn longest_due(
         &self,
         endpoint: &EndpointName,
         caller: &str,
         priority: Priority,
-        after: Option<Timestamp>,
+        now: Timestamp,
     ) -> Option<Timestamp> {
         let line = self.endpoints.get(endpoint)?.waiting.get(caller)?.get(&priority)?;
-        let last = |instant| Bound::Excluded((instant, TaskId::from_bytes(LAST_ID)));
-        line.range((after.map_or(Bound::Unbounded, last), Bound::Unbounded)).next().map(|(due_at, _)| *due_at)
+        line.first().map(|(due_at, _)| *due_at).filter(|due_at| *due_at <= now)
+    }
+
+    /// When the next task of an endpoint will be due that waits for its time.
+    pub fn next_due(&self, endpoint: &EndpointName, now: Timestamp) -> Option<Timestamp> {
+        let due_later = (Bound::Excluded((now, TaskId::from_bytes(LAST_ID))), Bound::Unbounded);
+        let lines = self.endpoints.get(endpoint)?.waiting.values().flat_map(BTreeMap::values);
+        lines.filter_map(|line| line.range(due_later).next()).map(|(due_at, _)| *due_at).min()
     }
 
     /// Up to `max` tasks of a caller's line that are due at an instant, in the order they should start.
