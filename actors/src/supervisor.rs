@@ -243,7 +243,7 @@ impl Supervisor {
             Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input, ctx),
             None => {
                 line.resident -= usize::from(submitted.place == Place::Here);
-                line.backlog += 1;
+                line.expect_backlog(1);
                 self.refill(ctx);
             }
         }
@@ -342,7 +342,7 @@ impl Supervisor {
             Ending::Settled => {}
             Ending::PutBack => {
                 line.waiting += 1;
-                line.backlog += 1;
+                line.expect_backlog(1);
             }
             Ending::Unsettled => tracing::error!(
                 task_id = %task,

@@ -81,7 +81,7 @@ impl Supervisor {
             let Control { paused, .. } = line.control;
             tracing::info!(endpoint = line.crew.name.as_str(), paused, concurrency = line.slots, "endpoint set");
             line.tell_demand();
-            line.backlog = line.backlog.max(line.waiting.saturating_sub(line.waiters.len() as u64));
+            line.expect_all();
             this.dispatch(index, ctx);
             this.refill(ctx);
             Ok(())

@@ -35,7 +35,8 @@ impl Supervisor {
         }
         self.claiming = true;
         for wanted in &wanted {
-            self.lines[self.by_name[&wanted.endpoint]].claiming = true;
+            let line = &mut self.lines[self.by_name[&wanted.endpoint]];
+            (line.claiming, line.unseen) = (true, 0);
         }
         let claim = self.queue.claim(wanted.clone());
         ctx.spawn(claim.into_actor(self).map(move |claims, this, ctx| {
@@ -85,7 +86,7 @@ impl Supervisor {
             line.turn = last;
             let all_that_is_due = came.get(&wanted.endpoint).copied().unwrap_or(0) < wanted.max;
             if all_that_is_due {
-                line.backlog = 0;
+                line.backlog = line.unseen;
             }
         }
         if let Some(due) = claims.next_due {
@@ -106,7 +107,7 @@ impl Supervisor {
     /// Lets the next claim look into every line whose waiting tasks are not all resident.
     fn expect_backlog(&mut self) {
         for line in &mut self.lines {
-            line.backlog = line.backlog.max(line.waiting.saturating_sub(line.waiters.len() as u64));
+            line.expect_all();
         }
     }
 

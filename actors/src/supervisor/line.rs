@@ -33,6 +33,8 @@ pub struct Line {
     pub resident: usize,
     /// Those who wait in the store without an actor and are due, as far as we know: a claim finds out.
     pub backlog: u64,
+    /// How much of that was learnt since the claim under way was asked for, which may not have seen it.
+    pub unseen: u64,
     /// The caller whose turn was the last in the store.
     pub turn: Option<String>,
     /// Whether a claim for it is under way.
@@ -63,6 +65,7 @@ impl Line {
             waiters: Waiters::new(),
             resident: 0,
             backlog: left_over,
+            unseen: 0,
             turn: None,
             claiming: false,
             purges: 0,
@@ -78,6 +81,19 @@ impl Line {
         self.control = control;
         self.slots = slots(&self.crew, control);
         self.pace.set_ceiling(self.slots);
+    }
+
+    /// So many more wait in the store.
+    pub fn expect_backlog(&mut self, tasks: u64) {
+        self.backlog += tasks;
+        self.unseen += tasks;
+    }
+
+    /// All who wait and have no actor may wait in the store, and be due.
+    pub fn expect_all(&mut self) {
+        let elsewhere = self.waiting.saturating_sub(self.waiters.len() as u64);
+        self.backlog = self.backlog.max(elsewhere);
+        self.unseen = self.unseen.max(elsewhere);
     }
 
     pub fn rank(&self, task: &Task) -> Rank {
