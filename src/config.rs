@@ -119,6 +119,10 @@ pub struct Limits {
     pub queue_per_endpoint: usize,
     pub registry_memory: usize,
     pub resident: usize,
+    /// What the concurrency of all endpoints may be changed to while they run.
+    pub slots: usize,
+    /// For endpoints that do not say otherwise: each [`Endpoint`] has its own, resolved.
+    pub aging: Duration,
     pub crash_budget: u32,
     pub put_backs: u32,
     pub log_lines: usize,
@@ -156,6 +160,8 @@ pub struct Endpoint {
     pub queue: usize,
     /// How often and when its tasks run again that failed.
     pub retry: RetryPolicy,
+    /// By how much later a task counts as due for each step of its priority.
+    pub aging: Duration,
     /// Of tasks whose submission does not say.
     pub priority: Priority,
     /// `None` where each task runs by itself.
@@ -254,6 +260,7 @@ pub struct Service {
     pub retention: Duration,
     pub queue: usize,
     pub retry: RetryPolicy,
+    pub aging: Duration,
     pub priority: Priority,
     pub batch: Option<Batch>,
 }
@@ -269,6 +276,7 @@ impl Service {
             retention: self.retention,
             queue: self.queue,
             retry: self.retry.clone(),
+            aging: self.aging,
             priority: self.priority,
             batch: self.batch.clone(),
             description: String::new(),

@@ -7,7 +7,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use ekiben_actors::spool::SpoolError;
 use ekiben_actors::store::StoreError;
-use ekiben_actors::supervisor::{RetryError, SubmitError};
+use ekiben_actors::supervisor::{ControlError, RetryError, SubmitError};
 use ekiben_actors::task::{EndpointName, State, TaskId};
 
 use crate::wire::{self, brief};
@@ -80,6 +80,12 @@ pub enum ApiError {
     #[error("the service is shutting down; task {0} is kept and runs after the next start")]
     KeptForLater(TaskId),
 
+    // ---- an endpoint's settings ----
+    #[error("the change cannot be made: {0}")]
+    BadChange(String),
+    #[error("{0}")]
+    BadConcurrency(String),
+
     // ---- the service ----
     #[error(transparent)]
     Refused(SubmitError),
@@ -138,6 +144,8 @@ impl ApiError {
             ApiError::HeadTooLarge { .. } => "head_too_large",
             ApiError::TaskIdRequired => "task_id_required",
             ApiError::BadQuery { .. } => "bad_query",
+            ApiError::BadChange(_) => "bad_change",
+            ApiError::BadConcurrency(_) => "bad_concurrency",
             ApiError::BadOption { .. } => "invalid_option",
             ApiError::TooManySubmissions { .. } => "too_many_submissions",
             ApiError::TooManyWaiting { .. } => "too_many_waiting",
@@ -185,6 +193,8 @@ impl ResponseError for ApiError {
             ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ApiError::TaskIdRequired
             | ApiError::BadQuery { .. }
+            | ApiError::BadChange(_)
+            | ApiError::BadConcurrency(_)
             | ApiError::BodyBroken(_)
             | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
             ApiError::BadOption { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -223,6 +233,16 @@ impl ResponseError for ApiError {
 impl From<SubmitError> for ApiError {
     fn from(refusal: SubmitError) -> Self {
         ApiError::Refused(refusal)
+    }
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::UnknownEndpoint(endpoint) => SubmitError::UnknownEndpoint(endpoint).into(),
+            ControlError::Concurrency { .. } => ApiError::BadConcurrency(error.to_string()),
+            ControlError::Store(error) => error.into(),
+        }
     }
 }
 

@@ -63,6 +63,7 @@ pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::End
         .max_attempts(endpoint.retry.max_attempts)
         .backoff(endpoint.retry.backoff, endpoint.retry.backoff_max)
         .retry_on(endpoint.retry.codes.iter().copied())
+        .aging(endpoint.aging)
 }
 
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {

@@ -87,10 +87,13 @@ impl Snapshot {
         let mut used = gauge(encoder, "ekiben_slots_used", "Attempts that run now")?;
         per_line(&mut used, &|line| line.slots_used as f64)?;
         let mut free = gauge(encoder, "ekiben_slots_free", "Attempts that could start now")?;
-        per_line(&mut free, &|line| (line.slots - line.slots_used) as f64)?;
+        per_line(&mut free, &|line| line.slots.saturating_sub(line.slots_used) as f64)?;
         let help = "Attempts that may run now: fewer than the slots while an upstream has no room";
         let mut allowed = gauge(encoder, "ekiben_slots_allowed", help)?;
         per_line(&mut allowed, &|line| line.slots_allowed as f64)?;
+        let mut paused =
+            gauge(encoder, "ekiben_endpoint_paused", "1 while an operator has paused the endpoint, else 0")?;
+        per_line(&mut paused, &|line| f64::from(u8::from(line.paused)))?;
         let help = "How long the longest waiting task that has an actor has been due";
         let mut oldest = gauge(encoder, "ekiben_oldest_waiting_seconds", help)?;
         per_line(&mut oldest, &|line| line.oldest_waiting.as_secs_f64())?;

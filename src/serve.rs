@@ -170,6 +170,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         queue_max: config.limits.queue as u64,
         resident_max: config.limits.resident,
+        slots_max: config.limits.slots,
         registry_memory: config.limits.registry_memory,
         output_max: config.limits.output,
         crash_budget: config.limits.crash_budget,

@@ -4,6 +4,8 @@
 
 #[path = "routes/bodies.rs"]
 mod bodies;
+#[path = "routes/controls.rs"]
+mod controls;
 #[path = "routes/fetching.rs"]
 mod fetching;
 #[path = "routes/harness.rs"]

@@ -4,6 +4,8 @@
 mod bentoml;
 #[path = "service/client.rs"]
 mod client;
+#[path = "service/controls.rs"]
+mod controls;
 #[path = "service/crash.rs"]
 mod crash;
 #[path = "service/demo.rs"]

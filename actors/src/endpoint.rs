@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::executor::Executor;
 use crate::lifecycle::RetryPolicy;
 use crate::task::FailureCode;
+use crate::task::Rank;
 
 /// What runs an endpoint's tasks, how many at once, for how long and how often, and how long their results are kept.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub struct Endpoint {
     pub(crate) retention: Option<Duration>,
     pub(crate) queue_max: Option<u64>,
     pub(crate) retry: RetryPolicy,
+    pub(crate) aging: Duration,
 }
 
 impl Endpoint {
@@ -31,7 +33,15 @@ impl Endpoint {
     /// As [`Endpoint::new`], for an executor that is shared already.
     pub fn shared(executor: Arc<dyn Executor>) -> Self {
         let retry = RetryPolicy::default();
-        Self { executor, concurrency: 1, timeout: Self::TIMEOUT, retention: None, queue_max: None, retry }
+        Self {
+            executor,
+            concurrency: 1,
+            timeout: Self::TIMEOUT,
+            retention: None,
+            queue_max: None,
+            retry,
+            aging: Rank::AGING,
+        }
     }
 
     /// How many of its tasks run at once on this node; at least 1.
@@ -63,6 +73,12 @@ impl Endpoint {
     /// After which failures a task runs again; unless told otherwise, those of [`FailureCode::is_retryable`].
     pub fn retry_on(self, codes: impl IntoIterator<Item = FailureCode>) -> Self {
         Self { retry: RetryPolicy { codes: codes.into_iter().collect(), ..self.retry }, ..self }
+    }
+
+    /// By how much later a task counts as due for each step of its priority, a minute unless told otherwise: so long
+    /// newer tasks that are one step more urgent may go before it.
+    pub fn aging(self, aging: Duration) -> Self {
+        Self { aging, ..self }
     }
 
     /// How many of its tasks may wait before a submission is refused.

@@ -10,6 +10,9 @@ pub struct Limits {
     /// Tasks that have an actor. The rest wait in the store. Over the bound each endpoint still keeps
     /// twice its slots resident, so that no endpoint starves another.
     pub resident_max: usize,
+    /// Attempts at a time, all endpoints together, that the concurrency of endpoints may be set to while they run.
+    /// Where more is configured, that much.
+    pub slots_max: usize,
     /// Bytes of finished tasks and outputs the Registry keeps at hand; older ones are read from the store.
     pub registry_memory: usize,
     /// Bytes of one output; an attempt that makes more fails with `too_large`.
@@ -45,6 +48,7 @@ impl Default for Limits {
         Self {
             queue_max: 1_000_000,
             resident_max: 100_000,
+            slots_max: 10_000,
             registry_memory: 256 << 20,
             output_max: 1 << 30,
             crash_budget: 3,

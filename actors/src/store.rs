@@ -21,13 +21,14 @@ use crate::lifecycle::{Retention, Setback, Verdict};
 use crate::measure::Histogram;
 use crate::spool::Blobs;
 use crate::task::{
-    AttemptOutcome, AttemptRecord, EndpointName, Input, InputDigest, NewTask, Output, RunNotes, State, Task, TaskId,
-    Timestamp,
+    AttemptOutcome, AttemptRecord, EndpointName, Input, InputDigest, NewTask, Output, Rank, RunNotes, State, Task,
+    TaskId, Timestamp,
 };
 
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+mod fair;
 pub mod faulty;
 pub mod memory;
 mod paging;
@@ -120,11 +121,22 @@ pub enum Resubmitted {
     Unknown,
 }
 
-/// How many more tasks of an endpoint this node would take.
+/// How many more tasks of an endpoint this node would take, and by what order.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub endpoint: EndpointName,
     pub max: usize,
+    /// By how much later a task counts as due for each step of its priority: see [`crate::task::Rank`].
+    pub aging: Duration,
+    /// Whose turn was the last, as [`Claims::turns`] of the claim before told; `None` to begin with those without a key.
+    pub after: Option<String>,
+}
+
+impl Wanted {
+    /// A wish with the usual aging, and a first turn.
+    pub fn new(endpoint: EndpointName, max: usize) -> Self {
+        Self { endpoint, max, aging: Rank::AGING, after: None }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,10 +148,49 @@ pub struct Claimed {
 /// What `claim` answers.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    /// Those of one endpoint in the order they should start.
+    /// Those of one endpoint and one caller in the order they should start.
     pub tasks: Vec<Claimed>,
     /// When the next task of the endpoints asked for will be due, if any waits for its time.
     pub next_due: Option<Timestamp>,
+    /// Whose turn was the last, one for each wish, in their order.
+    pub turns: Vec<Option<String>>,
+}
+
+/// How an operator has set an endpoint, over its configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Whether none of its tasks starts.
+    pub paused: bool,
+    /// How many of its tasks run at once on a node; `None` for as many as configured.
+    pub concurrency: Option<u32>,
+}
+
+/// A change of a [`Control`]. What is not named stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlChange {
+    Paused(bool),
+    Concurrency(Option<u32>),
+}
+
+impl Control {
+    pub fn with(self, change: ControlChange) -> Self {
+        match change {
+            ControlChange::Paused(paused) => Self { paused, ..self },
+            ControlChange::Concurrency(concurrency) => Self { concurrency, ..self },
+        }
+    }
+}
+
+/// A wish to cancel what waits on an endpoint.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    pub endpoint: EndpointName,
+    /// The most tasks of one step.
+    pub max: usize,
+    /// Tasks that were submitted later are left.
+    pub submitted_by: Timestamp,
+    /// How long the canceled tasks are kept.
+    pub keep: Duration,
 }
 
 /// What `cancel` answers.
@@ -313,8 +364,10 @@ pub trait Queue: Send + Sync + 'static {
     /// anew.
     fn resubmit(&self, wish: Resubmit) -> Answer<Resubmitted>;
 
-    /// Takes due tasks that nobody holds: of each endpoint the most urgent first, then the longest due, then
-    /// the oldest; at most as many as wanted. Never hands one task to two claims. Each gets a higher fence.
+    /// Takes due tasks that nobody holds, at most as many as wanted of each endpoint. Callers have their turns, by the
+    /// names of their fairness keys, those without a key being one more caller, and what is wanted is shared evenly
+    /// among those that have something due; of one caller the tasks go by [`crate::task::Rank`], then the oldest
+    /// first. Never hands one task to two claims. Each gets a higher fence.
     fn claim(&self, wanted: Vec<Wanted>) -> Answer<Claims>;
 
     /// Extends this node's lease on all it holds; nothing else does. A lease that has lapsed is whole again, but
@@ -331,6 +384,16 @@ pub trait Queue: Send + Sync + 'static {
     /// Settles up to `max` pending tasks that nobody holds and whose own time is over, by
     /// [`crate::lifecycle::overdue`]; the longest over first, then the oldest.
     fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue>;
+
+    /// Settles as canceled up to `max` pending tasks of an endpoint that nobody holds, due or not, and answers with
+    /// them; fewer than `max` when none is left.
+    fn purge(&self, wish: Purge) -> Answer<Vec<Task>>;
+
+    /// Changes how an endpoint is set, and answers how it is now; durable when it answers.
+    fn control(&self, endpoint: EndpointName, change: ControlChange) -> Answer<Control>;
+
+    /// How the endpoints are set; those never set may be left out.
+    fn controls(&self) -> Answer<Vec<(EndpointName, Control)>>;
 
     /// How many pending tasks wait, by endpoint, held or not.
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>>;

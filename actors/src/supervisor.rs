@@ -23,23 +23,26 @@ use crate::journal;
 use crate::lifecycle::{Retention, Times};
 use crate::limits::Limits;
 use crate::registry::{Admitted, RegistryActor, SettledInStore};
-use crate::store::{Canceled, Enqueued, Lease, Novelty, Place, Queue, Resubmit, Resubmitted, StoreError};
-use crate::task::{EndpointName, Input, State, Task, TaskId};
+use crate::store::{Canceled, Control, Enqueued, Lease, Novelty, Place, Queue, Resubmit, Resubmitted, StoreError};
+use crate::task::{EndpointName, Input, Rank, State, Task, TaskId};
 use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, StopRun, Stopping, TaskActor};
 use crate::turns::Turns;
 
 mod bounds;
 mod commands;
+mod controls;
 mod intake;
 mod line;
 mod overdue;
 mod pace;
+mod waiters;
 
 pub use commands::{
-    AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Recorded, Retry, RetryError, Submit,
-    SubmitError,
+    AddEndpoint, Cancel, CancelAnswer, ControlError, Drain, Drained, LineMeasures, MeasureLines, Pause, Purge,
+    Recorded, Resume, Retry, RetryError, SetConcurrency, Submit, SubmitError,
 };
-use line::{Line, Rank, WaitKey};
+use line::Line;
+use waiters::{CallerId, WaitKey};
 
 /// How often, and after what pause, a cancel asks again about a task that is just changing hands.
 const CANCEL_TRIES: u32 = 100;
@@ -88,6 +91,10 @@ pub struct Supervisor {
     recruit: Box<dyn Fn(EndpointName, Endpoint) -> Arc<Crew>>,
     lines: Vec<Line>,
     by_name: HashMap<EndpointName, usize>,
+    /// How the endpoints are set, as the store had it when this node started.
+    controls: HashMap<EndpointName, Control>,
+    /// The most slots that all lines together may be set to.
+    slots_max: usize,
     residents: HashMap<TaskId, Resident>,
     claiming: bool,
     reclaiming: bool,
@@ -103,7 +110,8 @@ pub struct Supervisor {
 struct Resident {
     actor: Addr<TaskActor>,
     rank: Rank,
-    line: u32,
+    caller: CallerId,
+    line: u16,
     /// Whether it stands in its line; not any more once it was told to start.
     waits: bool,
 }
@@ -128,6 +136,10 @@ pub(crate) struct Parts {
     pub out_of_patience: CancellationToken,
     /// What the store holds already, by endpoint.
     pub waiting: Vec<(EndpointName, u64)>,
+    /// How operators have set the endpoints.
+    pub controls: Vec<(EndpointName, Control)>,
+    /// The most slots that all endpoints together may be set to.
+    pub slots_max: usize,
     pub sentinel: Sentinel,
 }
 
@@ -143,6 +155,8 @@ impl Supervisor {
             recruit: parts.recruit,
             lines: Vec::new(),
             by_name: HashMap::new(),
+            controls: parts.controls.into_iter().collect(),
+            slots_max: parts.slots_max,
             residents: HashMap::new(),
             claiming: false,
             reclaiming: false,
@@ -165,7 +179,8 @@ impl Supervisor {
             Arc::make_mut(&mut self.retention).set(name.clone(), keep);
         }
         self.by_name.insert(name.clone(), self.lines.len());
-        self.lines.push(Line::new((self.recruit)(name, endpoint), left_over));
+        let control = self.controls.get(&name).copied().unwrap_or_default();
+        self.lines.push(Line::new((self.recruit)(name, endpoint), control, left_over));
     }
 
     // ---- admission ----
@@ -211,7 +226,11 @@ impl Supervisor {
     fn room(&self, index: usize) -> usize {
         let all_resident: usize = self.lines.iter().map(|line| line.resident).sum();
         let line = &self.lines[index];
-        let assured = (2 * line.crew.endpoint.concurrency).saturating_sub(line.resident);
+        let assured = (2 * line.slots).saturating_sub(line.resident);
+        if line.control.paused {
+            // What it holds does not run: others have more use for the room.
+            return assured;
+        }
         self.limits.resident_max.saturating_sub(all_resident).max(assured)
     }
 
@@ -228,7 +247,7 @@ impl Supervisor {
             Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input, ctx),
             None => {
                 line.resident -= usize::from(submitted.place == Place::Here);
-                line.backlog += 1;
+                line.expect_backlog(1);
                 if let Some(first) = Times::of(&task).first() {
                     self.watch_stored(first, ctx);
                 }
@@ -241,18 +260,19 @@ impl Supervisor {
     fn take_in(&mut self, index: usize, task: &Task, lease: Lease, input: Option<Input>, ctx: &mut Context<Self>) {
         let line = &mut self.lines[index];
         let actor = TaskActor::new(line.crew.clone(), lease, task).start();
-        let rank = Rank::of(task);
+        let (rank, caller) = (line.rank(task), line.waiters.caller(task.caller()));
         let starts_now = line.starts_soon() && self.drain.is_none();
         if starts_now {
+            line.waiters.start_at_once(caller);
             line.note_start();
             actor.do_send(Start { input });
         } else {
-            line.waiters.insert(WaitKey { rank, task: task.id });
+            line.waiters.join(caller, WaitKey { rank, task: task.id });
         }
         line.tell_demand();
         self.wake_after_hold(index, ctx);
-        let line = u32::try_from(index).expect("there are far fewer lines");
-        self.residents.insert(task.id, Resident { actor, rank, line, waits: !starts_now });
+        let line = u16::try_from(index).expect("there are far fewer lines");
+        self.residents.insert(task.id, Resident { actor, rank, caller, line, waits: !starts_now });
         self.watch_resident(task, !starts_now, ctx);
     }
 
@@ -272,7 +292,7 @@ impl Supervisor {
             return;
         }
         while self.lines[index].has_room()
-            && let Some(next) = self.lines[index].waiters.pop_first()
+            && let Some(next) = self.lines[index].waiters.start_next()
         {
             let resident = self.residents.get_mut(&next.task).expect("who waits in a line is resident");
             resident.waits = false;
@@ -287,7 +307,7 @@ impl Supervisor {
     /// Has the line looked at again when its pace lets the next one start.
     fn wake_after_hold(&mut self, index: usize, ctx: &mut Context<Self>) {
         let line = &mut self.lines[index];
-        let someone_could_start = line.slots_free > 0 && !line.waiters.is_empty() && !line.wakes;
+        let someone_could_start = line.has_free_slot() && !line.waiters.is_empty() && !line.wakes;
         if someone_could_start && let Some(hold) = line.pace.hold(stopwatch()) {
             line.wakes = true;
             ctx.run_later(hold, move |this, ctx| {
@@ -300,9 +320,9 @@ impl Supervisor {
     /// Learns from an attempt's end how those who run the work are doing.
     fn note_pressure(&mut self, index: usize, pressure: Pressure) {
         let line = &mut self.lines[index];
-        let (before, running) = (line.pace.allowed(), line.slots_used());
+        let (before, running) = (line.pace.allowed(), line.slots_used);
         line.pace.note(pressure, running, stopwatch());
-        let (allowed, slots) = (line.pace.allowed(), line.crew.endpoint.concurrency);
+        let (allowed, slots) = (line.pace.allowed(), line.slots);
         let endpoint = line.crew.name.as_str();
         match allowed.cmp(&before) {
             Ordering::Less => tracing::warn!(endpoint, allowed, slots, "no room upstream: the endpoint slows down"),
@@ -320,10 +340,10 @@ impl Supervisor {
         let line = &mut self.lines[index];
         line.resident -= 1;
         if resident.waits {
-            line.waiters.remove(&WaitKey { rank: resident.rank, task });
+            line.waiters.leave(resident.caller, &WaitKey { rank: resident.rank, task });
             line.waiting -= 1;
         } else {
-            line.slots_free += 1;
+            line.note_end(resident.caller);
             self.note_pressure(index, pressure);
         }
         let line = &mut self.lines[index];
@@ -331,7 +351,7 @@ impl Supervisor {
             Ending::Settled => {}
             Ending::PutBack => {
                 line.waiting += 1;
-                line.backlog += 1;
+                line.expect_backlog(1);
             }
             Ending::Unsettled => tracing::error!(
                 task_id = %task,
@@ -358,7 +378,7 @@ impl Supervisor {
     // ---- drain ----
 
     fn answer_drain(&mut self) {
-        let running = self.lines.iter().any(|line| line.slots_used() > 0);
+        let running = self.lines.iter().any(|line| line.slots_used > 0);
         if !running && let Some(draining) = &mut self.drain {
             for asker in draining.askers.drain(..) {
                 // Whoever asked may have gone away.

@@ -22,8 +22,11 @@ use crate::lifecycle::{Budgets, Retention};
 use crate::limits::Limits;
 use crate::registry::{DismissWatchers, Fetch, RegistryActor, Watch, Watched};
 use crate::spool::Blobs;
-use crate::store::{Ledger, Store, StoreError, StoreStats};
-use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Recorded, Submit, SubmitError, Supervisor};
+use crate::store::{Control, Ledger, Store, StoreError, StoreStats};
+use crate::supervisor::{
+    AddEndpoint, ControlError, Drain, Drained, Parts, Pause, Purge, Recorded, Resume, SetConcurrency, Submit,
+    SubmitError, Supervisor,
+};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
 
@@ -114,8 +117,10 @@ impl Builder {
     /// The store could not be read, or threads could not be started.
     pub async fn start(self) -> Result<System, StartError> {
         let waiting = self.store.waiting().await?;
+        let controls = self.store.controls().await?;
         self.warn_of_strangers(&waiting);
-        let pool = self.pool()?;
+        let slots_max = self.slots_max(&controls);
+        let pool = pool(slots_max)?;
         let alarm = Alarm::new();
         let arbiters: Vec<Arbiter> = (0..great_threads()).map(|_| Arbiter::new()).collect();
         let (first, last) = (&arbiters[0], &arbiters[arbiters.len() - 1]);
@@ -123,7 +128,13 @@ impl Builder {
         let store = self.store.clone();
         let executors = self.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.executor.clone()));
         let executors = Arc::new(RwLock::new(executors.collect()));
-        let supervisor = self.start_supervisor(last, &alarm, registry.clone(), pool.handle().clone(), waiting);
+        let supervisor = self.start_supervisor(
+            last,
+            &alarm,
+            registry.clone(),
+            pool.handle().clone(),
+            Left { waiting, controls, slots_max },
+        );
         let owned = Owned { store, arbiters, pool: Some(pool), alarm };
         Ok(System { supervisor, registry, executors, owned: Arc::new(owned) })
     }
@@ -138,14 +149,12 @@ impl Builder {
         }
     }
 
-    /// The threads that run the work, apart from those of the actors.
-    fn pool(&self) -> Result<runtime::Runtime, std::io::Error> {
-        let slots: usize = self.endpoints.iter().map(|(_, endpoint)| endpoint.concurrency).sum();
-        runtime::Builder::new_multi_thread()
-            .thread_name("ekiben-work")
-            .max_blocking_threads(slots + SPARE_BLOCKING_THREADS)
-            .enable_all()
-            .build()
+    /// The most slots there can ever be: the limit, unless more are configured or were set before.
+    fn slots_max(&self, controls: &[(EndpointName, Control)]) -> usize {
+        let set = |name| controls.iter().find(|(known, _)| known == name).and_then(|(_, control)| control.concurrency);
+        let slots =
+            self.endpoints.iter().map(|(name, endpoint)| endpoint.concurrency.max(set(name).unwrap_or(0) as usize));
+        slots.sum::<usize>().max(self.limits.slots_max)
     }
 
     fn start_registry(&self, arbiter: &Arbiter, alarm: &Alarm) -> Addr<RegistryActor> {
@@ -163,7 +172,7 @@ impl Builder {
         alarm: &Alarm,
         registry: Addr<RegistryActor>,
         pool: runtime::Handle,
-        waiting: Vec<(EndpointName, u64)>,
+        left: Left,
     ) -> Addr<Supervisor> {
         let sentinel = alarm.sentinel("the supervisor");
         Supervisor::start_in_arbiter(&arbiter.handle(), move |ctx| {
@@ -201,11 +210,29 @@ impl Builder {
                 endpoints: self.endpoints,
                 recruit: Box::new(recruit),
                 out_of_patience,
-                waiting,
+                waiting: left.waiting,
+                controls: left.controls,
+                slots_max: left.slots_max,
                 sentinel,
             })
         })
     }
+}
+
+/// What the store knows when the system starts, and the bound that follows from it.
+struct Left {
+    waiting: Vec<(EndpointName, u64)>,
+    controls: Vec<(EndpointName, Control)>,
+    slots_max: usize,
+}
+
+/// The threads that run the work, apart from those of the actors. Those for blocking work are made when they are needed.
+fn pool(slots_max: usize) -> Result<runtime::Runtime, std::io::Error> {
+    runtime::Builder::new_multi_thread()
+        .thread_name("ekiben-work")
+        .max_blocking_threads(slots_max + SPARE_BLOCKING_THREADS)
+        .enable_all()
+        .build()
 }
 
 /// How many threads the Supervisor and the Registry have between them. A task is four messages from one to the
@@ -273,6 +300,48 @@ impl System {
             self.executors.write().expect("nobody panics while holding it").insert(name, executor);
         }
         Ok(is_new)
+    }
+
+    /// Starts none of an endpoint's tasks until it is resumed, also after a restart. It takes new ones; what runs goes
+    /// on.
+    ///
+    /// # Errors
+    /// There is no such endpoint, or it could not be written; nothing was changed.
+    pub async fn pause(&self, endpoint: &EndpointName) -> Result<(), ControlError> {
+        let paused = self.supervisor.send(Pause { endpoint: endpoint.clone() }).await;
+        paused.unwrap_or(Err(ControlError::Store(StoreError::Closed)))
+    }
+
+    /// Starts an endpoint's tasks again.
+    ///
+    /// # Errors
+    /// As for [`System::pause`].
+    pub async fn resume(&self, endpoint: &EndpointName) -> Result<(), ControlError> {
+        let resumed = self.supervisor.send(Resume { endpoint: endpoint.clone() }).await;
+        resumed.unwrap_or(Err(ControlError::Store(StoreError::Closed)))
+    }
+
+    /// Runs as many of an endpoint's tasks at a time from now on, also after a restart; `None` for as many as it was
+    /// started with.
+    ///
+    /// # Errors
+    /// As for [`System::pause`]; or it would be none, or more than `Limits::slots_max` leaves.
+    pub async fn set_concurrency(
+        &self,
+        endpoint: &EndpointName,
+        concurrency: Option<usize>,
+    ) -> Result<(), ControlError> {
+        let set = self.supervisor.send(SetConcurrency { endpoint: endpoint.clone(), concurrency }).await;
+        set.unwrap_or(Err(ControlError::Store(StoreError::Closed)))
+    }
+
+    /// Cancels what waits on an endpoint, due or not, and answers how many tasks that were.
+    ///
+    /// # Errors
+    /// There is no such endpoint; or the store failed, and some are canceled and some are not.
+    pub async fn purge(&self, endpoint: &EndpointName) -> Result<u64, ControlError> {
+        let purged = self.supervisor.send(Purge { endpoint: endpoint.clone() }).await;
+        purged.unwrap_or(Err(ControlError::Store(StoreError::Closed)))
     }
 
     /// What an endpoint's executor tells of itself; `None` where there is nothing or no such endpoint.

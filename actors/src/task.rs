@@ -16,11 +16,13 @@ mod attempt;
 mod failure;
 mod live;
 mod options;
+mod rank;
 
 pub use attempt::{AttemptOutcome, AttemptRecord, RunNotes};
 pub use failure::{Failure, FailureCode};
 pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
+pub use rank::Rank;
 
 /// An instant, in whole microseconds of UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -329,7 +331,7 @@ impl Outcome {
     }
 }
 
-/// How urgent a task is: 0 is served first. Within one priority the longest due goes first.
+/// How urgent a task is: 0 is served first. Who has waited long goes before newer ones that are more urgent: see [`Rank`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u8);
 
@@ -480,6 +482,11 @@ impl Task {
     /// How long it is kept once it is finished, where it says so itself.
     pub fn retention(&self) -> Option<Duration> {
         self.options.as_ref()?.retention
+    }
+
+    /// Whose task it is: its fairness key, empty where it has none.
+    pub fn caller(&self) -> &str {
+        self.options.as_deref().and_then(|options| options.fairness_key.as_deref()).unwrap_or_default()
     }
 }
 

@@ -76,7 +76,7 @@ async fn enqueue_here(store: &EmbeddedStore) -> Lease {
 }
 
 async fn claim(store: &EmbeddedStore, max: usize) -> Vec<Claimed> {
-    store.claim(vec![Wanted { endpoint: endpoint(), max }]).await.unwrap().tasks
+    store.claim(vec![Wanted::new(endpoint(), max)]).await.unwrap().tasks
 }
 
 fn run_of(bench: &Bench) -> Run {
@@ -547,7 +547,7 @@ fn every_statement_is_served_by_an_index() {
     let database = bench.database();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/embedded");
     // Few rows by nature: one an endpoint, and one in all.
-    let small = ["all_endpoints.sql", "all_tallies.sql", "close_node.sql", "open_node.sql"];
+    let small = ["all_controls.sql", "all_endpoints.sql", "all_tallies.sql", "close_node.sql", "open_node.sql"];
     for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
         let name = entry.file_name().into_string().unwrap();
         if !name.ends_with(".sql") || small.contains(&name.as_str()) {
@@ -575,9 +575,37 @@ async fn what_is_not_due_does_not_stand_before_what_is() {
     enqueue(&store, urgent_later.clone(), Place::Here).await;
     enqueue(&store, now.clone(), Place::Queue).await;
 
-    let claims = store.claim(vec![Wanted { endpoint: endpoint(), max: 5 }]).await.unwrap();
+    let claims = store.claim(vec![Wanted::new(endpoint(), 5)]).await.unwrap();
     assert_eq!(claims.tasks.iter().map(|claimed| claimed.task.id).collect::<Vec<_>>(), [now.id]);
     assert_eq!(claims.next_due, Some(bench.clock.now() + KEEP));
     bench.clock.advance(KEEP);
     assert_eq!(claim(&store, 5).await[0].task.id, urgent_later.id);
+}
+
+#[tokio::test]
+async fn tasks_of_a_database_from_before_callers_had_turns_are_claimed_as_theirs() {
+    const AS_IT_WAS: [&str; 3] = [
+        include_str!("../src/store/embedded/migrations/0001_tasks.sql"),
+        include_str!("../src/store/embedded/migrations/0002_failure_log.sql"),
+        include_str!("../src/store/embedded/migrations/0003_policy.sql"),
+    ];
+    let bench = Bench::new();
+    let database = bench.database();
+    for migration in AS_IT_WAS {
+        database.execute_batch(migration).unwrap();
+    }
+    database.execute_batch("PRAGMA application_id = 0x456b6962; PRAGMA user_version = 3;").unwrap();
+    database.execute_batch("INSERT INTO endpoint VALUES (1, 'summarize'); INSERT INTO tally VALUES (1, 0, 5)").unwrap();
+    for caller in [None, None, Some("a"), Some("a"), Some("b")] {
+        let options = caller.map(|caller| format!("{{\"fairness_key\":\"{caller}\"}}"));
+        let insert = "INSERT INTO task
+            (id, endpoint, state, priority, fence, submitted_at, due_at, input_bytes, input_in_file, options, fairness_key)
+            VALUES (?1, 1, 0, 5, 0, 1000000, 1000000, 0, 0, ?2, ?3)";
+        database.execute(insert, (TaskId::generate().as_bytes(), options, caller)).unwrap();
+    }
+    drop(database);
+
+    let claimed = claim(&bench.open(), 3).await;
+    let callers: Vec<&str> = claimed.iter().map(|claimed| claimed.task.caller()).collect();
+    assert_eq!(callers, ["", "a", "b"]);
 }

@@ -19,6 +19,11 @@ use ekiben_actors::system::{Builder, System};
 use ekiben_actors::task::{EndpointName, FailureCode, Input, Outcome, Output, State, Task};
 use tokio::sync::Semaphore;
 
+#[path = "system/controls.rs"]
+mod controls;
+#[path = "system/scheduling.rs"]
+mod scheduling;
+
 /// Longer than anything here takes on the slowest machine; only a broken promise waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -131,6 +131,7 @@ struct Rules {
     retention: Duration,
     queue: usize,
     retry: RetryPolicy,
+    aging: Duration,
     priority: Priority,
 }
 
@@ -140,6 +141,7 @@ fn rules(section: &mut Section, slots: usize, passing: &[u16]) -> Rules {
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
     section.inherit("queue", "limits.queue_per_endpoint");
+    section.inherit("aging", "limits.aging");
     section.otherwise("priority", Value::Text("normal".to_owned()));
     Rules {
         concurrency: section.count("concurrency", 1..=CONCURRENCY_MAX),
@@ -147,6 +149,7 @@ fn rules(section: &mut Section, slots: usize, passing: &[u16]) -> Rules {
         retention: section.time("retention", RETENTION),
         queue: section.count("queue", 1..=TASKS_MAX),
         retry: retries(section, passing),
+        aging: section.time("aging", Duration::ZERO..=TIME_MAX),
         priority: section.required("priority", "\"normal\"", Priority::default(), priority),
     }
 }
@@ -202,7 +205,7 @@ fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) 
     // Batchable methods of BentoML take objects of lists.
     let batch = batch(section, "fields");
     let slots = batch.as_ref().map_or(1, |batch| batch.max_size);
-    let Rules { concurrency, timeout, retention, queue, retry, priority } =
+    let Rules { concurrency, timeout, retention, queue, retry, aging, priority } =
         rules(section, slots, &upstream.retry_statuses);
     Some(Service {
         name: name?,
@@ -215,6 +218,7 @@ fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) 
         retention,
         queue,
         retry,
+        aging,
         priority,
         batch,
     })
@@ -224,7 +228,7 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
     let batch = batch(section, "list");
     let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
     let passing = kind.as_ref().map_or(&[][..], EndpointKind::retry_statuses);
-    let Rules { concurrency, timeout, retention, queue, retry, priority } = rules(section, slots, passing);
+    let Rules { concurrency, timeout, retention, queue, retry, aging, priority } = rules(section, slots, passing);
     section.otherwise("description", Value::Text(String::new()));
     let description = section.text("description", "\"what it does\"");
     let input = section.optional_of("input", schema::input);
@@ -237,6 +241,7 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
         retention,
         queue,
         retry,
+        aging,
         priority,
         batch,
         description,

@@ -197,6 +197,8 @@ fn limits(mut section: Section) -> Limits {
         queue_per_endpoint: section.count("queue_per_endpoint", 1..=TASKS_MAX),
         registry_memory: in_memory(section.size("registry_memory", 1 << 20..=TEBIBYTE)),
         resident: section.count("resident", 1..=TASKS_MAX),
+        slots: section.count("slots", 1..=TASKS_MAX),
+        aging: section.time("aging", Duration::ZERO..=TIME_MAX),
         crash_budget: u32::try_from(section.count("crash_budget", 1..=1000)).expect("its bounds fit"),
         put_backs: u32::try_from(section.count("put_backs", 0..=1_000_000)).expect("its bounds fit"),
         log_lines: section.count("log_lines", 1..=100_000),

@@ -66,6 +66,7 @@ mod tests {
             retention: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             queue: 1,
+            aging: Duration::from_secs(1),
             priority: Priority::default(),
             batch: None,
             description: "Turns an image.".into(),

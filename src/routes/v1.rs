@@ -23,6 +23,7 @@ use crate::problem;
 
 mod attempts;
 mod bodies;
+mod controls;
 pub mod endpoints;
 mod list;
 pub mod openapi;
@@ -37,6 +38,7 @@ const AREAS: &[&[Operation]] = &[
     attempts::OPERATIONS,
     bodies::OPERATIONS,
     endpoints::OPERATIONS,
+    controls::OPERATIONS,
 ];
 
 // ---- the map ----

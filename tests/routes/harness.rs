@@ -138,6 +138,7 @@ fn endpoint(name: &str) -> config::Endpoint {
         retention: Duration::from_secs(24 * 60 * 60),
         retry: RetryPolicy::default(),
         queue: 100,
+        aging: Duration::from_secs(60),
         priority: Priority::default(),
         batch: None,
         description: String::new(),

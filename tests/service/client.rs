@@ -36,6 +36,14 @@ impl Client {
         request.body(body).send().await
     }
 
+    /// As [`Client::try_submit`], by the native API and as a caller of that name; the response has the id in `id`.
+    pub async fn try_submit_as(&self, body: impl Into<reqwest::Body>, caller: &str, priority: u8) -> Answer<Response> {
+        let (service, endpoint) = self.url.rsplit_once('/').expect("the endpoint stands behind the service");
+        let request = self.http.post(format!("{service}/v1/endpoints/{endpoint}/tasks"));
+        let request = request.header("ekiben-fairness-key", caller).header("ekiben-priority", priority.to_string());
+        request.header("content-type", "application/json").body(body).send().await
+    }
+
     /// Submits and answers with the id; panics where that is refused.
     pub async fn submit(&self, body: impl Into<reqwest::Body>) -> String {
         let answer = self.try_submit(body).await.expect("the service answers");
@@ -96,10 +104,11 @@ pub fn http() -> reqwest::Client {
     reqwest::Client::builder().pool_max_idle_per_host(0).timeout(PATIENCE).build().expect("a client needs nothing more")
 }
 
-/// The id in the answer to a submit or a retry.
+/// The id in the answer to a submit or a retry, by either API.
 pub async fn id_in(answer: Response) -> Answer<String> {
     let body: Value = answer.json().await?;
-    Ok(body["task_id"].as_str().expect("the answer has an id").to_owned())
+    let id = body.get("task_id").or(body.get("id"));
+    Ok(id.and_then(Value::as_str).expect("the answer has an id").to_owned())
 }
 
 /// The text of a page of the service, such as `/metrics`.

@@ -54,7 +54,15 @@ async fn submit_until(stop: Arc<AtomicBool>, client: Client, ledger: Arc<Mutex<L
             return;
         }
         let body = bodies[usize::from(number % 8 == 7)].clone();
-        let submitted = async { id_in(client.try_submit(body).await?.error_for_status()?).await };
+        // One in two belongs to a caller, and is more or less urgent than the others.
+        let submitted = async {
+            let answer = match number % 4 {
+                1 => client.try_submit_as(body, "ana", 9).await,
+                3 => client.try_submit_as(body, &format!("caller {}", number % 5), 0).await,
+                _ => client.try_submit(body).await,
+            };
+            id_in(answer?.error_for_status()?).await
+        };
         let submitted = submitted.await;
         let mut ledger = ledger.lock().unwrap();
         match submitted {

@@ -23,7 +23,7 @@ use crate::store::{
     StoreError, WALK_MAX, Wanted,
 };
 use crate::task::{
-    AttemptOutcome, AttemptRecord, EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority,
+    AttemptOutcome, AttemptRecord, EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, Rank,
     RunNotes, State, Task, TaskId, TaskOptions,
 };
 
@@ -39,7 +39,9 @@ mod bodies;
 mod canceling;
 mod claiming;
 mod closing;
+mod controlling;
 mod deleting;
+mod fairness;
 mod leasing;
 mod listing;
 mod overdue;
@@ -83,11 +85,13 @@ pub fn cases() -> Vec<Case> {
     let themes = [
         submitting::cases(),
         claiming::cases(),
+        fairness::cases(),
         settling::cases(),
         leasing::cases(),
         attempting::cases(),
         overdue::cases(),
         canceling::cases(),
+        controlling::cases(),
         resubmitting::cases(),
         bodies::cases(),
         listing::cases(),
@@ -131,7 +135,7 @@ impl Bench {
     }
 
     async fn claims_of(&self, endpoints: &[EndpointName], max: usize) -> Claims {
-        let wanted = endpoints.iter().map(|endpoint| Wanted { endpoint: endpoint.clone(), max });
+        let wanted = endpoints.iter().map(|endpoint| Wanted::new(endpoint.clone(), max));
         self.store.claim(wanted.collect()).await.unwrap()
     }
 

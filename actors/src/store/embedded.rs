@@ -25,14 +25,15 @@ use crate::lifecycle::Retention;
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue, Page, Place, Pruned, Queue,
-    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
-    StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Control, ControlChange, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue,
+    Page, Place, Pruned, Purge, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement,
+    StartDurability, Started, Store, StoreError, StoreStats, Wanted,
 };
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, State, Task, TaskId};
 
 mod attempts;
 mod calls;
+mod controls;
 mod headers;
 mod housekeeper;
 mod inbox;
@@ -43,6 +44,7 @@ mod queue;
 mod reader;
 mod rows;
 mod schema;
+mod shelf;
 mod starts;
 mod statements;
 mod tally;
@@ -244,6 +246,18 @@ impl Queue for EmbeddedStore {
 
     fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue> {
         self.call(|asker| Call::Overdue(max, retention, asker))
+    }
+
+    fn purge(&self, wish: Purge) -> Answer<Vec<Task>> {
+        self.call(|asker| Call::Purge(wish, asker))
+    }
+
+    fn control(&self, endpoint: EndpointName, change: ControlChange) -> Answer<Control> {
+        self.call(|asker| Call::Control(endpoint, change, asker))
+    }
+
+    fn controls(&self) -> Answer<Vec<(EndpointName, Control)>> {
+        self.call(Call::Controls)
     }
 
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {

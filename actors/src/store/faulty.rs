@@ -12,9 +12,9 @@ use futures::future::ready;
 use crate::lifecycle::Retention;
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue, Page, Place, Pruned, Queue,
-    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
-    StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Control, ControlChange, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue,
+    Page, Place, Pruned, Purge, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement,
+    StartDurability, Started, Store, StoreError, StoreStats, Wanted,
 };
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, Task, TaskId};
 
@@ -122,6 +122,18 @@ impl Queue for FaultyStore {
 
     fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue> {
         self.call("overdue", |store| store.overdue(max, retention))
+    }
+
+    fn purge(&self, wish: Purge) -> Answer<Vec<Task>> {
+        self.call("purge", |store| store.purge(wish))
+    }
+
+    fn control(&self, endpoint: EndpointName, change: ControlChange) -> Answer<Control> {
+        self.call("control", |store| store.control(endpoint, change))
+    }
+
+    fn controls(&self) -> Answer<Vec<(EndpointName, Control)>> {
+        self.call("controls", |store| store.controls())
     }
 
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {

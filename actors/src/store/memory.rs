@@ -6,7 +6,8 @@
 //! There is one node, this one. Its lease lapses when it is not renewed in time; what it holds can then be
 //! reclaimed by itself, as another node would.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,14 +17,15 @@ use crate::clock::{self, Clock};
 use crate::lifecycle::{self, Reclaimed, Retention, Times, Verdict};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
+use crate::store::fair::{self, Shelf};
 use crate::store::{
-    self, Answer, Canceled, Claimed, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Novelty, Overdue,
-    Page, Place, Pruned, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement,
-    StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    self, Answer, Canceled, Claimed, Claims, Control, ControlChange, Count, Deleted, Enqueued, Lease, Ledger,
+    ListQuery, Novelty, Overdue, Page, Place, Pruned, Purge, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
+    Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
 };
 use crate::task::{
-    AttemptOutcome, AttemptRecord, EndpointName, Failure, Input, NewTask, Output, RunNotes, State, Task, TaskId,
-    Timestamp,
+    AttemptOutcome, AttemptRecord, EndpointName, Failure, Input, NewTask, Output, Priority, RunNotes, State, Task,
+    TaskId, Timestamp,
 };
 
 mod tables;
@@ -55,6 +57,7 @@ pub struct MemoryStore {
 
 struct Kept {
     tables: Tables,
+    controls: BTreeMap<EndpointName, Control>,
     /// Until when this node's lease lasts, that instant included.
     lease_until: Timestamp,
 }
@@ -66,7 +69,7 @@ impl MemoryStore {
     /// An empty store; the node's lease begins now.
     pub fn new(options: MemoryOptions) -> Self {
         let lease_until = clock::after(options.clock.now(), options.lease);
-        let kept = Kept { tables: Tables::default(), lease_until };
+        let kept = Kept { tables: Tables::default(), controls: BTreeMap::new(), lease_until };
         Self { options, kept: Mutex::new(Some(kept)) }
     }
 
@@ -111,6 +114,22 @@ impl Queue for MemoryStore {
 
     fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue> {
         self.step(|kept, now| Ok(kept.overdue(max, &retention, now)))
+    }
+
+    fn purge(&self, wish: Purge) -> Answer<Vec<Task>> {
+        self.step(|kept, now| Ok(kept.purge(&wish, now)))
+    }
+
+    fn control(&self, endpoint: EndpointName, change: ControlChange) -> Answer<Control> {
+        self.step(|kept, _| {
+            let control = kept.controls.entry(endpoint).or_default();
+            *control = control.with(change);
+            Ok(*control)
+        })
+    }
+
+    fn controls(&self) -> Answer<Vec<(EndpointName, Control)>> {
+        self.step(|kept, _| Ok(kept.controls.iter().map(|(endpoint, control)| (endpoint.clone(), *control)).collect()))
     }
 
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {
@@ -247,11 +266,11 @@ impl Kept {
 
     fn claim(&mut self, wanted: &[Wanted], now: Timestamp) -> Claims {
         let mut claims = Claims::default();
-        for Wanted { endpoint, max } in wanted {
-            for id in self.tables.due(endpoint, now, *max) {
-                claims.tasks.push(self.claim_one(id));
-            }
-            let next_due = self.tables.next_due(endpoint, now);
+        for wanted in wanted {
+            let mut shelf = OfEndpoint { kept: self, endpoint: &wanted.endpoint, now, taken: &mut claims.tasks };
+            let Ok(last) = fair::claim(&mut shelf, wanted);
+            claims.turns.push(last);
+            let next_due = self.tables.next_due(&wanted.endpoint, now);
             claims.next_due = claims.next_due.into_iter().chain(next_due).min();
         }
         claims
@@ -277,6 +296,14 @@ impl Kept {
                 Canceled::Canceled(canceled)
             }
         }
+    }
+
+    fn purge(&mut self, wish: &Purge, now: Timestamp) -> Vec<Task> {
+        let waiting = self.tables.waiting(&wish.endpoint, wish.submitted_by, wish.max);
+        let purged = waiting
+            .into_iter()
+            .map(|id| self.tables.change(id, |row| row.finish(Verdict::Canceled(None), wish.keep, now)));
+        purged.collect()
     }
 
     fn reclaim(&mut self, max: usize, policy: &ReclaimPolicy, now: Timestamp) -> Reclaims {
@@ -333,6 +360,44 @@ impl Kept {
     /// The row of a task, if it belongs to that endpoint.
     fn row_on(&self, id: TaskId, endpoint: &EndpointName) -> Option<&Row> {
         self.tables.row(id).filter(|row| row.task.endpoint == *endpoint)
+    }
+}
+
+/// What is due on an endpoint, for a claim.
+struct OfEndpoint<'k> {
+    kept: &'k mut Kept,
+    endpoint: &'k EndpointName,
+    now: Timestamp,
+    taken: &'k mut Vec<Claimed>,
+}
+
+impl Shelf for OfEndpoint<'_> {
+    type Error = Infallible;
+
+    fn caller_after(&mut self, caller: &str) -> Result<Option<String>, Infallible> {
+        Ok(self.kept.tables.caller_after(self.endpoint, caller, self.now).map(str::to_owned))
+    }
+
+    fn priority_after(
+        &mut self,
+        caller: &str,
+        above: Option<Priority>,
+    ) -> Result<Option<(Priority, Timestamp)>, Infallible> {
+        Ok(self.kept.tables.priority_after(self.endpoint, caller, above, self.now))
+    }
+
+    fn longest_due(&mut self, caller: &str, priority: Priority) -> Result<Option<Timestamp>, Infallible> {
+        Ok(self.kept.tables.longest_due(self.endpoint, caller, priority, self.now))
+    }
+
+    fn take(&mut self, caller: &str, priority: Priority, due_by: i64, most: usize) -> Result<usize, Infallible> {
+        let due_by = Timestamp::from_timestamp_micros(due_by).map_or(self.now, |due_by| due_by.min(self.now));
+        let due = self.kept.tables.due(self.endpoint, caller, priority, due_by, most);
+        let taken = due.len();
+        for id in due {
+            self.taken.push(self.kept.claim_one(id));
+        }
+        Ok(taken)
     }
 }
 

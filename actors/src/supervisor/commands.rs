@@ -125,6 +125,51 @@ pub struct AddEndpoint {
     pub endpoint: Endpoint,
 }
 
+/// Starts none of an endpoint's tasks from now on, also after a restart. It takes new ones; what runs goes on.
+#[derive(Message)]
+#[rtype(result = "Result<(), ControlError>")]
+pub struct Pause {
+    pub endpoint: EndpointName,
+}
+
+/// Starts an endpoint's tasks again.
+#[derive(Message)]
+#[rtype(result = "Result<(), ControlError>")]
+pub struct Resume {
+    pub endpoint: EndpointName,
+}
+
+/// Runs as many of an endpoint's tasks at a time from now on, also after a restart; `None` for as many as configured.
+/// What runs goes on, over the new bound too. What an executor bounds by itself, such as its workers, stays as it is.
+#[derive(Message)]
+#[rtype(result = "Result<(), ControlError>")]
+pub struct SetConcurrency {
+    pub endpoint: EndpointName,
+    pub concurrency: Option<usize>,
+}
+
+/// Cancels what waits on an endpoint, due or not, and answers how many tasks that were. Those that are submitted while
+/// it is under way are left. After an error some are canceled and some are not; it can be told again.
+#[derive(Message)]
+#[rtype(result = "Result<u64, ControlError>")]
+pub struct Purge {
+    pub endpoint: EndpointName,
+}
+
+/// Why an endpoint was not set as told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    #[error("there is no endpoint \"{0}\"")]
+    UnknownEndpoint(EndpointName),
+    #[error(
+        "the concurrency of endpoint \"{endpoint}\" cannot be {asked}: the least is 1, and the most that all \
+         endpoints together leave it is {most}"
+    )]
+    Concurrency { endpoint: EndpointName, asked: usize, most: usize },
+    #[error("the store could not do it: {0}")]
+    Store(#[from] StoreError),
+}
+
 /// How busy each endpoint is on this node.
 #[derive(Message)]
 #[rtype(result = "Vec<LineMeasures>")]
@@ -134,9 +179,14 @@ pub struct MeasureLines;
 #[derive(Clone, Debug)]
 pub struct LineMeasures {
     pub endpoint: EndpointName,
+    /// Whether none of its tasks starts.
+    pub paused: bool,
     /// Tasks that have not started.
     pub waiting: u64,
+    /// How many may run at a time.
     pub slots: usize,
+    /// How many may by the configuration, which holds where nobody has set it otherwise.
+    pub slots_configured: usize,
     pub slots_used: usize,
     /// How many of the slots may be used just now: fewer while those who run the work have no room.
     pub slots_allowed: usize,

@@ -34,9 +34,16 @@ impl Supervisor {
             return;
         }
         self.claiming = true;
+        for wanted in &wanted {
+            let line = &mut self.lines[self.by_name[&wanted.endpoint]];
+            (line.claiming, line.unseen) = (true, 0);
+        }
         let claim = self.queue.claim(wanted.clone());
         ctx.spawn(claim.into_actor(self).map(move |claims, this, ctx| {
             this.claiming = false;
+            for wanted in &wanted {
+                this.lines[this.by_name[&wanted.endpoint]].claiming = false;
+            }
             match claims {
                 Ok(claims) => this.note_claims(&wanted, claims, ctx),
                 Err(StoreError::Closed) => {}
@@ -50,9 +57,17 @@ impl Supervisor {
 
     fn wanted(&self, index: usize) -> Option<Wanted> {
         let line = &self.lines[index];
+        if line.control.paused || line.purges > 0 {
+            return None;
+        }
         let backlog = usize::try_from(line.backlog).unwrap_or(usize::MAX);
         let max = backlog.min(self.room(index)).min(CLAIM_BATCH);
-        (max > 0).then(|| Wanted { endpoint: line.crew.name.clone(), max })
+        (max > 0).then(|| Wanted {
+            endpoint: line.crew.name.clone(),
+            max,
+            aging: line.crew.endpoint.aging,
+            after: line.turn.clone(),
+        })
     }
 
     fn note_claims(&mut self, wanted: &[Wanted], claims: Claims, ctx: &mut Context<Self>) {
@@ -66,10 +81,12 @@ impl Supervisor {
             self.registry.do_send(Admitted(task.clone()));
             self.take_in(index, &task, lease, None, ctx);
         }
-        for wanted in wanted {
+        for (wanted, last) in wanted.iter().zip(claims.turns) {
+            let line = &mut self.lines[self.by_name[&wanted.endpoint]];
+            line.turn = last;
             let all_that_is_due = came.get(&wanted.endpoint).copied().unwrap_or(0) < wanted.max;
             if all_that_is_due {
-                self.lines[self.by_name[&wanted.endpoint]].backlog = 0;
+                line.backlog = line.unseen;
             }
         }
         if let Some(due) = claims.next_due {
@@ -90,7 +107,7 @@ impl Supervisor {
     /// Lets the next claim look into every line whose waiting tasks are not all resident.
     fn expect_backlog(&mut self) {
         for line in &mut self.lines {
-            line.backlog = line.backlog.max(line.waiting.saturating_sub(line.waiters.len() as u64));
+            line.expect_all();
         }
     }
 

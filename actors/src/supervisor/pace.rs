@@ -30,6 +30,13 @@ impl Pace {
         Self { ceiling, allowed: ceiling as f64, held_until: None, refusals: 0, before_the_cut: 0 }
     }
 
+    /// Another number of slots. At its full pace it stays at its full pace.
+    pub fn set_ceiling(&mut self, ceiling: usize) {
+        let is_full = self.allowed() >= self.ceiling;
+        self.ceiling = ceiling;
+        self.allowed = if is_full { ceiling as f64 } else { self.allowed.min(ceiling as f64) };
+    }
+
     /// How many slots may be used in all.
     pub fn allowed(&self) -> usize {
         self.allowed as usize
@@ -92,6 +99,22 @@ mod tests {
             pace.note(REFUSED, running, now);
         }
         assert_eq!(pace.allowed(), 4);
+    }
+
+    #[test]
+    fn another_ceiling_is_reached_at_once_at_full_pace_and_by_answers_at_less() {
+        let (mut pace, now) = (Pace::new(4), stopwatch());
+        pace.set_ceiling(16);
+        assert_eq!(pace.allowed(), 16);
+        pace.note(REFUSED, 0, now);
+        pace.set_ceiling(32);
+        assert_eq!(pace.allowed(), 8);
+        for _ in 0..1000 {
+            pace.note(Pressure::Answered, 0, now);
+        }
+        assert_eq!(pace.allowed(), 32);
+        pace.set_ceiling(2);
+        assert_eq!(pace.allowed(), 2);
     }
 
     #[test]

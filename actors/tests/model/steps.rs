@@ -22,6 +22,19 @@ pub enum Step {
     },
     Claim {
         max: Vec<usize>,
+        aging: Duration,
+        /// After whose turn.
+        after: Option<u8>,
+    },
+    Purge {
+        endpoint: usize,
+        /// How long ago the latest was submitted that is meant.
+        ago: Duration,
+        keep: Duration,
+    },
+    Control {
+        endpoint: usize,
+        change: Change,
     },
     Renew,
     Cancel {
@@ -75,6 +88,8 @@ pub enum Step {
 pub struct Submission {
     pub endpoint: usize,
     pub priority: u8,
+    /// Whose task it is; 0 is an empty key.
+    pub caller: Option<u8>,
     pub delay: Duration,
     pub times: Times,
     pub key: Option<u8>,
@@ -93,6 +108,12 @@ pub struct Times {
     pub queue_ttl: Option<Duration>,
     pub deadline: Option<Duration>,
     pub retention: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Change {
+    Paused(bool),
+    Concurrency(Option<u32>),
 }
 
 #[derive(Clone, Debug)]
@@ -120,7 +141,10 @@ fn step() -> impl Strategy<Value = Step> {
         6 => collection::vec(submission(), 0..4).prop_map(Step::Enqueue),
         2 => (any::<Index>(), elsewhere(), any::<bool>())
             .prop_map(|(of, endpoint, here)| Step::Resubmit { of, endpoint, here }),
-        5 => collection::vec(0..4_usize, 0..4).prop_map(|max| Step::Claim { max }),
+        6 => (collection::vec(0..6_usize, 0..4), delay(), option::of(0..5_u8))
+            .prop_map(|(max, aging, after)| Step::Claim { max, aging, after }),
+        1 => (0..3_usize, delay(), keep()).prop_map(|(endpoint, ago, keep)| Step::Purge { endpoint, ago, keep }),
+        1 => (0..3_usize, change()).prop_map(|(endpoint, change)| Step::Control { endpoint, change }),
         2 => Just(Step::Renew),
         3 => (any::<Index>(), elsewhere(), keep())
             .prop_map(|(task, endpoint, keep)| Step::Cancel { task, endpoint, keep }),
@@ -152,10 +176,12 @@ fn submission() -> impl Strategy<Value = Submission> {
     let used_id = option::weighted(0.05, any::<Index>());
     let large = prop_oneof![30 => Just(false), 1 => Just(true)];
     let key = (option::weighted(0.3, 0..3_u8), option::of(0..2_u8));
-    (0..3_usize, 0..3_u8, delay(), times(), key, any::<bool>(), used_id, (large, 0..4_u8)).prop_map(
-        |(endpoint, priority, delay, times, (key, digest), here, used_id, (large, tags))| Submission {
+    let whose = (0..3_usize, option::of(0..5_u8));
+    (whose, 0..3_u8, delay(), times(), key, any::<bool>(), used_id, (large, 0..4_u8)).prop_map(
+        |((endpoint, caller), priority, delay, times, (key, digest), here, used_id, (large, tags))| Submission {
             endpoint,
             priority,
+            caller,
             delay,
             times,
             key,
@@ -176,6 +202,10 @@ fn times() -> impl Strategy<Value = Times> {
         deadline,
         retention,
     })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![any::<bool>().prop_map(Change::Paused), option::of(1..100_u32).prop_map(Change::Concurrency),]
 }
 
 fn end() -> impl Strategy<Value = End> {

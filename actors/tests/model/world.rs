@@ -12,15 +12,15 @@ use ekiben_actors::lifecycle::{Retention, Setback, Verdict};
 use ekiben_actors::spool::BlobName;
 use ekiben_actors::store::conformance::Bench;
 use ekiben_actors::store::{
-    Lease, ListQuery, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settlement, StartDurability, Store,
-    StoreError, Wanted,
+    ControlChange, Lease, ListQuery, Place, Purge, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settlement,
+    StartDurability, Store, StoreError, Wanted,
 };
 use ekiben_actors::task::{
     EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, RunNotes, State, TaskId, TaskOptions,
 };
 use proptest::sample::Index;
 
-use crate::steps::{End, OVER_THE_LEASE, Step, Submission, Times, Why};
+use crate::steps::{Change, End, OVER_THE_LEASE, Step, Submission, Times, Why};
 
 const ALL: usize = 100_000;
 
@@ -77,7 +77,21 @@ impl World {
         match step {
             Step::Enqueue(submissions) => self.enqueue(submissions, store).await,
             Step::Resubmit { of, endpoint, here } => self.resubmit(*of, *endpoint, *here, store).await,
-            Step::Claim { max } => claim(max, store).await,
+            Step::Claim { max, aging, after } => claim(max, *aging, *after, store).await,
+            Step::Purge { endpoint, ago, keep } => {
+                let submitted_by = bench.clock.now() - *ago;
+                let wish = Purge { endpoint: endpoint_of(*endpoint), max: ALL, submitted_by, keep: *keep };
+                let mut purged = store.purge(wish).await.expect("a purge succeeds");
+                purged.sort_by_key(|task| task.id);
+                Seen::answer(purged)
+            }
+            Step::Control { endpoint, change } => {
+                let change = match change {
+                    Change::Paused(paused) => ControlChange::Paused(*paused),
+                    Change::Concurrency(concurrency) => ControlChange::Concurrency(*concurrency),
+                };
+                Seen::answer(plain(store.control(endpoint_of(*endpoint), change).await))
+            }
             Step::Renew => Seen::answer(plain(store.renew().await)),
             Step::Cancel { task, endpoint, keep } => {
                 let (task, own) = self.task(*task);
@@ -156,6 +170,7 @@ impl World {
             idempotency_key: submission.key.map(|key| format!("key {key}")),
             input_digest: submission.digest.map(|digest| [digest; 32]),
             options: TaskOptions {
+                fairness_key: submission.caller.map(caller),
                 tags: tags_of(submission.tags).into_iter().collect(),
                 retention: submission.times.retention,
                 ..TaskOptions::default()
@@ -188,6 +203,7 @@ impl World {
         let next = Submission {
             endpoint: 0,
             priority: 0,
+            caller: None,
             delay: Duration::ZERO,
             times: Times { queue_ttl: None, deadline: None, retention: None },
             key: None,
@@ -251,10 +267,19 @@ async fn restart(bench: Bench, close: bool) -> (Bench, Seen) {
     (Bench { store, clock, reopen }, Seen::answer(reclaims))
 }
 
-async fn claim(max: &[usize], store: &dyn Store) -> Seen {
-    let wanted = max.iter().enumerate().map(|(number, max)| Wanted { endpoint: endpoint_of(number), max: *max });
+/// The empty name for number 0, as clients may write it.
+fn caller(number: u8) -> String {
+    if number == 0 { String::new() } else { format!("caller {number}") }
+}
+
+async fn claim(max: &[usize], aging: Duration, after: Option<u8>, store: &dyn Store) -> Seen {
+    let after = after.map(caller);
+    let wanted = max.iter().enumerate().map(|(number, max)| {
+        let first_turn = Wanted::new(endpoint_of(number), *max);
+        Wanted { aging, after: after.clone(), ..first_turn }
+    });
     let mut claims = store.claim(wanted.collect()).await.expect("a claim succeeds");
-    // The order is a promise within an endpoint only.
+    // The order is a promise within an endpoint and a caller only; it is the same for all stores.
     claims.tasks.sort_by_key(|claimed| claimed.task.endpoint.clone());
     let leases = claims.tasks.iter().map(|claimed| claimed.lease).collect();
     Seen { leases, ..Seen::answer(claims) }
@@ -283,7 +308,9 @@ async fn snapshot(store: &dyn Store) -> String {
     let mut waiting = store.waiting().await.expect("counting succeeds");
     waiting.retain(|(_, tasks)| *tasks > 0);
     waiting.sort();
-    format!("{tasks:?} {counts:?} {waiting:?}")
+    let mut controls = store.controls().await.expect("reading succeeds");
+    controls.sort_by_key(|(endpoint, _)| endpoint.clone());
+    format!("{tasks:?} {counts:?} {waiting:?} {controls:?}")
 }
 
 /// An answer without the wording of an error.

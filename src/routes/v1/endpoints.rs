@@ -73,7 +73,7 @@ impl Figures {
             "description": endpoint.description,
             "input_schema": endpoint.input,
             "output_schema": endpoint.output,
-            "paused": false,
+            "paused": line.is_some_and(|line| line.paused),
             "concurrency": line.map_or(endpoint.concurrency, |line| line.slots),
             "running": line.map_or(0, |line| line.slots_used),
             "counts": self.counts_of(&endpoint.name),

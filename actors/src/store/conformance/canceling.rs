@@ -97,7 +97,7 @@ async fn a_cancel_and_a_claim_never_both_win(bench: Bench) {
     let tasks = bench.enqueue((0..TASKS).map(|_| (new_task(), Place::Queue)).collect()).await;
     let claims = (0..TASKS).map(|_| {
         let store = bench.store.clone();
-        move || store.claim(vec![Wanted { endpoint: endpoint(), max: 1 }])
+        move || store.claim(vec![Wanted::new(endpoint(), 1)])
     });
     // From the other end, so that they meet.
     let cancels = ids(tasks.iter().rev().map(|answer| &answer.task)).into_iter().map(|id| {

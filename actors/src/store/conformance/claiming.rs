@@ -6,7 +6,10 @@ use super::*;
 
 pub(super) fn cases() -> Vec<Case> {
     cases![
-        a_claim_takes_the_most_urgent_then_the_longest_due_then_the_oldest,
+        of_those_that_come_together_a_claim_takes_the_most_urgent_then_the_longest_due_then_the_oldest,
+        who_has_waited_long_enough_is_claimed_before_newer_ones_that_are_more_urgent,
+        the_least_urgent_is_claimed_within_its_bound_under_endless_urgent_load,
+        another_aging_holds_from_the_next_claim_on,
         a_task_that_is_not_due_does_not_hold_up_a_less_urgent_one,
         a_claim_takes_at_most_what_is_wanted_of_each_endpoint,
         a_claim_takes_only_of_the_endpoints_it_names,
@@ -20,7 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-async fn a_claim_takes_the_most_urgent_then_the_longest_due_then_the_oldest(bench: Bench) {
+async fn of_those_that_come_together_a_claim_takes_the_most_urgent_then_the_longest_due_then_the_oldest(bench: Bench) {
     // As they are made: priority and seconds until they are due.
     let made = [(255, 0), (255, 0), (200, 0), (5, 2), (5, 2), (5, 1), (0, 3)];
     let in_order = [6, 5, 3, 4, 2, 0, 1];
@@ -39,6 +42,48 @@ async fn a_claim_takes_the_most_urgent_then_the_longest_due_then_the_oldest(benc
     assert_eq!(claimed, in_order.map(|number: usize| tasks[number].id));
 }
 
+async fn who_has_waited_long_enough_is_claimed_before_newer_ones_that_are_more_urgent(bench: Bench) {
+    let urgent = || NewTask { priority: Priority(2), ..new_task() };
+    let patient = bench.submit(NewTask { priority: Priority(5), ..new_task() }).await;
+    bench.clock.advance(3 * Rank::AGING);
+    let level = bench.submit(urgent()).await;
+    bench.clock.advance(Duration::from_micros(1));
+    let overtaken = bench.submit(urgent()).await;
+    assert_eq!(claimed_ids(&bench.claim(ALL).await), [level.id, patient.id, overtaken.id]);
+}
+
+async fn the_least_urgent_is_claimed_within_its_bound_under_endless_urgent_load(bench: Bench) {
+    let least = bench.submit(NewTask { priority: Priority::LAST, ..new_task() }).await;
+    let bound = bench.clock.now() + 9 * Rank::AGING;
+    loop {
+        for _ in 0..2 {
+            bench.submit(NewTask { priority: Priority::URGENT, ..new_task() }).await;
+        }
+        // As many as come are claimed, and one more.
+        let claimed = claimed_ids(&bench.claim(2).await);
+        if claimed.contains(&least.id) {
+            break;
+        }
+        assert!(bench.clock.now() <= bound, "the least urgent task still waits");
+        bench.clock.advance(Rank::AGING / 2);
+    }
+    assert!(bench.clock.now() > bound - Rank::AGING, "aging is no more than it should be");
+}
+
+async fn another_aging_holds_from_the_next_claim_on(bench: Bench) {
+    let old = bench.submit(NewTask { priority: Priority(5), ..new_task() }).await;
+    let older_still = bench.submit(NewTask { priority: Priority(5), ..new_task() }).await;
+    bench.clock.advance(10 * SECOND);
+    let urgent = bench.submit(NewTask { priority: Priority(0), ..new_task() }).await;
+    let claim = |aging| {
+        let wanted = Wanted { aging, ..Wanted::new(endpoint(), 1) };
+        async { claimed_ids(&bench.store.claim(vec![wanted]).await.unwrap().tasks) }
+    };
+    assert_eq!(claim(SECOND).await, [old.id]);
+    assert_eq!(claim(Duration::MAX).await, [urgent.id]);
+    assert_eq!(claim(Duration::ZERO).await, [older_still.id]);
+}
+
 async fn a_task_that_is_not_due_does_not_hold_up_a_less_urgent_one(bench: Bench) {
     bench.submit(NewTask { priority: Priority(0), ..delayed(SECOND) }).await;
     let ready = bench.submit(NewTask { priority: Priority(9), ..new_task() }).await;
@@ -50,12 +95,12 @@ async fn a_claim_takes_at_most_what_is_wanted_of_each_endpoint(bench: Bench) {
         bench.submit(new_task()).await;
         bench.submit(new_task_on(other_endpoint())).await;
     }
-    let wanted = vec![Wanted { endpoint: endpoint(), max: 2 }, Wanted { endpoint: other_endpoint(), max: 3 }];
+    let wanted = vec![Wanted::new(endpoint(), 2), Wanted::new(other_endpoint(), 3)];
     let claims = bench.store.claim(wanted).await.unwrap();
     let taken_of = |endpoint| claims.tasks.iter().filter(|claimed| claimed.task.endpoint == endpoint).count();
     assert_eq!((taken_of(endpoint()), taken_of(other_endpoint())), (2, 3));
 
-    let nothing = vec![Wanted { endpoint: endpoint(), max: 0 }];
+    let nothing = vec![Wanted::new(endpoint(), 0)];
     assert!(bench.store.claim(nothing).await.unwrap().tasks.is_empty());
     assert_eq!(bench.claim(ALL).await.len(), 3);
 }
@@ -120,7 +165,7 @@ async fn many_claims_at_once_hand_no_task_out_twice(bench: Bench) {
     bench.enqueue((0..TASKS).map(|_| (new_task(), Place::Queue)).collect()).await;
     let claims = (0..50).map(|_| {
         let store = bench.store.clone();
-        move || store.claim(vec![Wanted { endpoint: endpoint(), max: 7 }])
+        move || store.claim(vec![Wanted::new(endpoint(), 7)])
     });
     let answers = from_threads(claims).await;
     let claimed: Vec<Claimed> = answers.into_iter().flat_map(|claims| claims.tasks).collect();

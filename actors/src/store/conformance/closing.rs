@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use super::*;
+use crate::store::{ControlChange, Purge};
 
 pub(super) fn cases() -> Vec<Case> {
     cases![a_closed_store_refuses_every_call]
@@ -16,7 +17,11 @@ async fn a_closed_store_refuses_every_call(bench: Bench) {
     let wish = Resubmit { of: task.id, endpoint: endpoint(), id: TaskId::generate(), place: Place::Queue };
     assert_closed(store.enqueue(vec![(new_task(), Place::Queue)]).await);
     assert_closed(store.resubmit(wish).await);
-    assert_closed(store.claim(vec![Wanted { endpoint: endpoint(), max: 1 }]).await);
+    assert_closed(store.control(endpoint(), ControlChange::Paused(true)).await);
+    assert_closed(store.controls().await);
+    let purge = Purge { endpoint: endpoint(), max: 1, submitted_by: bench.clock.now(), keep: KEEP };
+    assert_closed(store.purge(purge).await);
+    assert_closed(store.claim(vec![Wanted::new(endpoint(), 1)]).await);
     assert_closed(store.renew().await);
     assert_closed(store.cancel(task.id, endpoint(), KEEP).await);
     assert_closed(store.reclaim(ALL, reclaim_policy()).await);

@@ -1,6 +1,7 @@
 //! Promises of a store whose data outlives it.
 
 use super::*;
+use crate::store::{Control, ControlChange};
 
 pub(super) fn cases() -> Vec<Case> {
     cases![
@@ -14,6 +15,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_key_still_tells_another_input,
         tags_survive,
         counts_survive,
+        how_an_endpoint_is_set_survives,
         a_task_held_by_the_node_before_waits_again_at_once,
         an_attempt_of_the_node_before_counts_as_a_crash,
         a_task_that_takes_every_node_down_is_lost,
@@ -162,6 +164,20 @@ async fn counts_survive(mut bench: Bench) {
         ];
         assert_eq!(counts, expected);
         assert_eq!(bench.store.waiting().await.unwrap(), [(endpoint(), 2)]);
+    }
+}
+
+async fn how_an_endpoint_is_set_survives(mut bench: Bench) {
+    for (number, ending) in BOTH_ENDINGS.into_iter().enumerate() {
+        let concurrency = Some(number as u32 + 2);
+        bench.store.control(endpoint(), ControlChange::Paused(true)).await.unwrap();
+        bench.store.control(other_endpoint(), ControlChange::Concurrency(concurrency)).await.unwrap();
+        bench = bench.reopen(ending).await;
+        let mut controls = bench.store.controls().await.unwrap();
+        controls.sort_by_key(|(endpoint, _)| endpoint.clone());
+        let paused = Control { paused: true, concurrency: None };
+        let set = Control { paused: false, concurrency };
+        assert_eq!(controls, [(endpoint(), paused), (other_endpoint(), set)]);
     }
 }
 

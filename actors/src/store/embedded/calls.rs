@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use crate::body::BodyFile;
 use crate::lifecycle::Retention;
 use crate::store::{
-    Canceled, Claims, Deleted, Enqueued, Lease, Overdue, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
-    Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Control, ControlChange, Deleted, Enqueued, Lease, Overdue, Place, Pruned, Purge, ReclaimPolicy,
+    Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
-use crate::task::{EndpointName, NewTask, TaskId};
+use crate::task::{EndpointName, NewTask, Task, TaskId};
 
 /// Where the answer goes. Nobody may be waiting for it any more, which is no fault.
 pub(super) type Asker<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -26,6 +26,9 @@ pub(super) enum Call {
     Cancel(TaskId, EndpointName, Duration, Asker<Canceled>),
     Reclaim(usize, ReclaimPolicy, Asker<Reclaims>),
     Overdue(usize, Arc<Retention>, Asker<Overdue>),
+    Purge(Purge, Asker<Vec<Task>>),
+    Control(EndpointName, ControlChange, Asker<Control>),
+    Controls(Asker<Vec<(EndpointName, Control)>>),
     Start(Lease, Run, StartDurability, Asker<Started>),
     RequestCancel(Lease, Asker<Settled>),
     Settle(Settlement, Asker<Settled>),
@@ -45,6 +48,9 @@ impl Call {
             Call::Cancel(_, _, _, asker) => answer(asker, Err(error)),
             Call::Reclaim(_, _, asker) => answer(asker, Err(error)),
             Call::Overdue(_, _, asker) => answer(asker, Err(error)),
+            Call::Purge(_, asker) => answer(asker, Err(error)),
+            Call::Control(_, _, asker) => answer(asker, Err(error)),
+            Call::Controls(asker) => answer(asker, Err(error)),
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
             Call::RequestCancel(_, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),

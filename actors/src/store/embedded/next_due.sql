@@ -1,4 +1,4 @@
--- When the next task of an endpoint and a priority will be due. One step into task_waiting.
-SELECT due_at FROM task INDEXED BY task_waiting
-WHERE endpoint = ?1 AND state = 0 AND holder IS NULL AND priority = ?2 AND due_at > ?3
+-- When the next task of an endpoint will be due that waits for its time. One step into task_ripening.
+SELECT due_at FROM task INDEXED BY task_ripening
+WHERE endpoint = ?1 AND state = 0 AND holder IS NULL AND ripe = 0
 ORDER BY due_at LIMIT 1

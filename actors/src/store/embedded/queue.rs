@@ -10,19 +10,19 @@ use rusqlite::{ErrorCode, OptionalExtension};
 use crate::body::{Body, BodyFile};
 use crate::lifecycle::{self, Reclaimed, Retention, Times, Verdict};
 use crate::spool::BlobName;
+use crate::store::fair;
 use crate::store::{
     self, Canceled, Claimed, Claims, Enqueued, Lease, Novelty, Overdue, Place, ReclaimPolicy, Reclaims, Resubmit,
     Resubmitted, StoreError, Wanted,
 };
-use crate::task::{
-    AttemptOutcome, EndpointName, Input, InputDigest, NewTask, RunNotes, State, Task, TaskId, Timestamp,
-};
+use crate::task::{AttemptOutcome, EndpointName, Input, InputDigest, NewTask, RunNotes, State, Task, TaskId};
 
 use super::attempts::Ended;
 use super::calls::Trouble;
 use super::headers;
 use super::ledger::Ending;
 use super::rows::{EndpointId, Row, digest_at, micros, options_text, time};
+use super::shelf::{OfEndpoint, column};
 use super::starts::Which;
 use super::writer::Writer;
 
@@ -98,7 +98,7 @@ impl Writer<'_> {
             task.start_by.map(micros),
             task.deadline.map(micros),
             options_text(task.options.as_deref()),
-            task.options.as_ref().and_then(|options| options.fairness_key.as_deref()),
+            column(task.caller()),
             key.and_then(|(_, digest)| digest),
         ));
         let seq = inserted.map_err(|error| match error.sqlite_error_code() {
@@ -132,7 +132,7 @@ impl Writer<'_> {
     }
 
     /// The number of an endpoint, which is written first where it is new.
-    fn endpoint_number(&mut self, name: &EndpointName) -> Result<EndpointId, Trouble> {
+    pub fn endpoint_number(&mut self, name: &EndpointName) -> Result<EndpointId, Trouble> {
         let number = self.desk.endpoints.number(name, &self.desk.shared.counts);
         for (number, name) in self.desk.endpoints.unwritten() {
             self.sql.insert_endpoint.execute((number.0, name.as_str()))?;
@@ -164,50 +164,17 @@ impl Writer<'_> {
 
     pub fn claim(&mut self, wanted: &[Wanted]) -> Result<Claims, Trouble> {
         let mut claims = Claims::default();
-        for Wanted { endpoint, max } in wanted {
-            let Some(endpoint) = self.desk.endpoints.known(endpoint) else { continue };
-            self.claim_of(endpoint, *max, &mut claims)?;
+        for wanted in wanted {
+            let endpoint = self.desk.endpoints.known(&wanted.endpoint).unwrap_or(EndpointId::NONE);
+            self.ripen(endpoint)?;
+            let mut shelf = OfEndpoint { writer: self, endpoint, taken: &mut claims.tasks };
+            claims.turns.push(fair::claim(&mut shelf, wanted)?);
+            claims.next_due = claims.next_due.into_iter().chain(self.next_due(endpoint)?).min();
         }
         Ok(claims)
     }
 
-    /// Goes through the priorities one by one, so that what is not due yet is never read, however much it is.
-    fn claim_of(&mut self, endpoint: EndpointId, max: usize, claims: &mut Claims) -> Result<(), Trouble> {
-        let mut left = max;
-        let mut above = -1;
-        while let Some(priority) = self.next_priority(endpoint, above)? {
-            let due = self.due(endpoint, priority, left)?;
-            left -= due.len();
-            for row in due {
-                claims.tasks.push(self.claim_one(row)?);
-            }
-            let next_due = self.next_due(endpoint, priority)?;
-            claims.next_due = claims.next_due.into_iter().chain(next_due).min();
-            above = priority;
-        }
-        Ok(())
-    }
-
-    fn next_priority(&mut self, endpoint: EndpointId, above: i64) -> rusqlite::Result<Option<i64>> {
-        self.sql.next_priority.query_row((endpoint.0, above), |row| row.get(0)).optional()
-    }
-
-    fn due(&mut self, endpoint: EndpointId, priority: i64, most: usize) -> rusqlite::Result<Vec<Row>> {
-        if most == 0 {
-            return Ok(Vec::new());
-        }
-        let names = self.desk.shared.counts.names();
-        let params = (endpoint.0, priority, micros(self.group.now), limit(most));
-        let rows = self.sql.due_tasks.query_map(params, |row| Row::read(row, &names))?;
-        rows.collect()
-    }
-
-    fn next_due(&mut self, endpoint: EndpointId, priority: i64) -> rusqlite::Result<Option<Timestamp>> {
-        let params = (endpoint.0, priority, micros(self.group.now));
-        self.sql.next_due.query_row(params, |row| time(0, row.get(0)?)).optional()
-    }
-
-    fn claim_one(&mut self, row: Row) -> Result<Claimed, Trouble> {
+    pub fn claim_one(&mut self, row: Row) -> Result<Claimed, Trouble> {
         let fence = row.fence + 1;
         self.sql.claim_task.execute((row.seq, self.desk.epoch, fence))?;
         Ok(Claimed { lease: Lease { task: row.task.id, fence }, task: row.task })

@@ -14,6 +14,9 @@ use crate::task::{
 pub(super) struct EndpointId(pub i64);
 
 impl EndpointId {
+    /// The number of no endpoint.
+    pub const NONE: Self = Self(0);
+
     /// Where the endpoint stands in a list that begins with number 1.
     pub fn index(self) -> usize {
         usize::try_from(self.0 - 1).expect("endpoints are numbered from 1")

@@ -20,6 +20,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_policy.sql"),
     include_str!("migrations/0004_attempts.sql"),
     include_str!("migrations/0005_tags.sql"),
+    include_str!("migrations/0006_controls.sql"),
+    include_str!("migrations/0009_callers.sql"),
 ];
 
 /// Marks a database as ours: "Ekib" in ASCII.

@@ -187,6 +187,18 @@ impl<'c> Writer<'c> {
                 let overdue = self.overdue(max, &retention);
                 self.promise(asker, overdue)
             }
+            Call::Purge(wish, asker) => {
+                let purged = self.purge(&wish);
+                self.promise(asker, purged)
+            }
+            Call::Control(endpoint, change, asker) => {
+                let control = self.control(&endpoint, change);
+                self.promise(asker, control)
+            }
+            Call::Controls(asker) => {
+                let controls = self.controls();
+                self.promise(asker, controls)
+            }
             Call::Start(lease, run, StartDurability::Durable, asker) => {
                 let started = self.start(lease, run);
                 self.promise(asker, started)

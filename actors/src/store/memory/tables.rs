@@ -62,6 +62,11 @@ impl Row {
     }
 }
 
+/// Whether the first of a line is due.
+fn is_due(line: &BTreeSet<(Timestamp, TaskId)>, now: Timestamp) -> bool {
+    line.first().is_some_and(|(due_at, _)| *due_at <= now)
+}
+
 #[derive(Default)]
 pub(super) struct Tables {
     rows: HashMap<TaskId, Row>,
@@ -78,8 +83,8 @@ pub(super) struct Tables {
 #[derive(Default)]
 struct OfEndpoint {
     by_state: BTreeMap<State, BTreeSet<TaskId>>,
-    /// What a claim may take, the most urgent first, then the longest due, then the oldest.
-    waiting: BTreeMap<Priority, BTreeSet<(Timestamp, TaskId)>>,
+    /// What a claim may take, by caller and priority: the longest due first, then the oldest. None of them is empty.
+    waiting: BTreeMap<String, BTreeMap<Priority, BTreeSet<(Timestamp, TaskId)>>>,
     by_key: HashMap<String, TaskId>,
 }
 
@@ -117,19 +122,66 @@ impl Tables {
         Some(&self.rows[id])
     }
 
-    /// Up to `max` tasks of an endpoint that wait and are due, in the order they should start.
-    pub fn due(&self, endpoint: &EndpointName, now: Timestamp, max: usize) -> Vec<TaskId> {
-        let Some(of_endpoint) = self.endpoints.get(endpoint) else { return Vec::new() };
-        let due_now = ..=(now, TaskId::from_bytes(LAST_ID));
-        let in_order = of_endpoint.waiting.values().flat_map(|line| line.range(due_now));
-        in_order.take(max).map(|(_, id)| *id).collect()
+    /// The next caller of an endpoint by name who has something due.
+    pub fn caller_after(&self, endpoint: &EndpointName, caller: &str, now: Timestamp) -> Option<&str> {
+        let after = (Bound::Excluded(caller), Bound::Unbounded);
+        let mut callers = self.endpoints.get(endpoint)?.waiting.range::<str, _>(after);
+        let due = callers.find(|(_, lines)| lines.values().any(|line| is_due(line, now)));
+        due.map(|(name, _)| name.as_str())
+    }
+
+    /// The next less urgent priority of a caller of which something is due, and since when.
+    pub fn priority_after(
+        &self,
+        endpoint: &EndpointName,
+        caller: &str,
+        above: Option<Priority>,
+        now: Timestamp,
+    ) -> Option<(Priority, Timestamp)> {
+        let after = (above.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let mut lines = self.endpoints.get(endpoint)?.waiting.get(caller)?.range(after);
+        let (priority, line) = lines.find(|(_, line)| is_due(line, now))?;
+        line.first().map(|(due_at, _)| (*priority, *due_at))
+    }
+
+    /// Since when the first of a caller's line is due.
+    pub fn longest_due(
+        &self,
+        endpoint: &EndpointName,
+        caller: &str,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let line = self.endpoints.get(endpoint)?.waiting.get(caller)?.get(&priority)?;
+        line.first().map(|(due_at, _)| *due_at).filter(|due_at| *due_at <= now)
     }
 
     /// When the next task of an endpoint will be due that waits for its time.
     pub fn next_due(&self, endpoint: &EndpointName, now: Timestamp) -> Option<Timestamp> {
         let due_later = (Bound::Excluded((now, TaskId::from_bytes(LAST_ID))), Bound::Unbounded);
-        let lines = self.endpoints.get(endpoint)?.waiting.values();
+        let lines = self.endpoints.get(endpoint)?.waiting.values().flat_map(BTreeMap::values);
         lines.filter_map(|line| line.range(due_later).next()).map(|(due_at, _)| *due_at).min()
+    }
+
+    /// Up to `max` tasks of a caller's line that are due at an instant, in the order they should start.
+    pub fn due(
+        &self,
+        endpoint: &EndpointName,
+        caller: &str,
+        priority: Priority,
+        due_by: Timestamp,
+        max: usize,
+    ) -> Vec<TaskId> {
+        let line = self.endpoints.get(endpoint).and_then(|of| of.waiting.get(caller)?.get(&priority));
+        let due = ..=(due_by, TaskId::from_bytes(LAST_ID));
+        line.into_iter().flat_map(|line| line.range(due)).take(max).map(|(_, id)| *id).collect()
+    }
+
+    /// Up to `max` tasks of an endpoint that wait, due or not, and were submitted by an instant.
+    pub fn waiting(&self, endpoint: &EndpointName, submitted_by: Timestamp, max: usize) -> Vec<TaskId> {
+        let callers = self.endpoints.get(endpoint).into_iter().flat_map(|of| of.waiting.values());
+        let all = callers.flat_map(BTreeMap::values).flatten().map(|(_, id)| *id);
+        all.filter(|id| self.rows[id].task.submitted_at <= submitted_by).take(max).collect()
     }
 
     /// Up to `max` tasks that this node holds.
@@ -221,7 +273,11 @@ impl Tables {
         let of_endpoint = self.endpoints.entry(task.endpoint.clone()).or_default();
         of_endpoint.by_state.entry(task.state).or_default().insert(task.id);
         if row.waits() {
-            of_endpoint.waiting.entry(task.priority).or_default().insert((task.due_at, task.id));
+            let caller = match of_endpoint.waiting.get_mut(task.caller()) {
+                Some(caller) => caller,
+                None => of_endpoint.waiting.entry(task.caller().to_owned()).or_default(),
+            };
+            caller.entry(task.priority).or_default().insert((task.due_at, task.id));
         }
         if let Some(key) = &row.idempotency_key {
             of_endpoint.by_key.insert(key.clone(), task.id);
@@ -245,7 +301,15 @@ impl Tables {
         let of_endpoint = self.endpoints.get_mut(&task.endpoint).expect("a row that entered has its endpoint");
         of_endpoint.by_state.entry(task.state).or_default().remove(&task.id);
         if row.waits() {
-            of_endpoint.waiting.entry(task.priority).or_default().remove(&(task.due_at, task.id));
+            let caller = of_endpoint.waiting.get_mut(task.caller()).expect("a row that waits has its caller");
+            let line = caller.get_mut(&task.priority).expect("a row that waits has its line");
+            line.remove(&(task.due_at, task.id));
+            if line.is_empty() {
+                caller.remove(&task.priority);
+            }
+            if caller.is_empty() {
+                of_endpoint.waiting.remove(task.caller());
+            }
         }
         if let Some(key) = &row.idempotency_key {
             of_endpoint.by_key.remove(key);
