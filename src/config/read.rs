@@ -298,6 +298,7 @@ mod tests {
         };
         let exemplary = values(exemplary);
         for (key, default) in values(short).into_iter().filter(|(key, _)| *key != "description") {
+            // As they are shown: the items of a list know where they were written.
             assert_eq!(exemplary[key].to_string(), default.to_string(), "{key}");
         }
     }
