@@ -35,13 +35,17 @@ mod intake;
 mod line;
 mod overdue;
 mod pace;
+mod prospect;
+mod ranks;
+mod runs;
 mod waiters;
 
 pub use commands::{
-    AddEndpoint, Cancel, CancelAnswer, ControlError, Drain, Drained, LineMeasures, MeasureLines, Pause, Purge,
+    AddEndpoint, Cancel, CancelAnswer, ControlError, Drain, Drained, Foresee, LineMeasures, MeasureLines, Pause, Purge,
     Recorded, Resume, Retry, RetryError, SetConcurrency, Submit, SubmitError,
 };
 use line::Line;
+pub use prospect::{Estimate, Prospect, Within};
 use waiters::{CallerId, WaitKey};
 
 /// How often, and after what pause, a cancel asks again about a task that is just changing hands.
@@ -264,7 +268,7 @@ impl Supervisor {
         let starts_now = line.starts_soon() && self.drain.is_none();
         if starts_now {
             line.waiters.start_at_once(caller);
-            line.note_start();
+            line.note_start(task.id, self.clock.now());
             actor.do_send(Start { input });
         } else {
             line.waiters.join(caller, WaitKey { rank, task: task.id });
@@ -296,7 +300,7 @@ impl Supervisor {
         {
             let resident = self.residents.get_mut(&next.task).expect("who waits in a line is resident");
             resident.waits = false;
-            self.lines[index].note_start();
+            self.lines[index].note_start(next.task, self.clock.now());
             resident.actor.do_send(Start { input: None });
             self.unwatch_waiting(next.task);
         }
@@ -344,6 +348,7 @@ impl Supervisor {
             line.waiting -= 1;
         } else {
             line.note_end(resident.caller);
+            line.runs.note_end(task, self.clock.now(), ending != Ending::Unsettled);
             self.note_pressure(index, pressure);
         }
         let line = &mut self.lines[index];
@@ -588,6 +593,23 @@ impl Handler<AddEndpoint> for Supervisor {
             this.open_line(name, endpoint, left_over);
             this.refill(ctx);
             Ok(true)
+        }))
+    }
+}
+
+impl Handler<Foresee> for Supervisor {
+    type Result = MessageResult<Foresee>;
+
+    fn handle(&mut self, Foresee { task }: Foresee, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        let prospect = self.residents.get(&task).and_then(|resident| {
+            let key = WaitKey { rank: resident.rank, task };
+            self.lines[resident.line as usize].prospect(resident.caller, &key, self.clock.now())
+        });
+        MessageResult(prospect.map(|prospect| match self.drain {
+            // Nothing is started any more.
+            Some(_) => Prospect { slots: 0, ..prospect },
+            None => prospect,
         }))
     }
 }

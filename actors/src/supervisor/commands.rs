@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::Message;
 
+use super::Prospect;
 use crate::endpoint::Endpoint;
 use crate::store::StoreError;
 use crate::task::{BadEndpointName, EndpointName, NewTask, State, Task, TaskId};
@@ -168,6 +169,14 @@ pub enum ControlError {
     Concurrency { endpoint: EndpointName, asked: usize, most: usize },
     #[error("the store could not do it: {0}")]
     Store(#[from] StoreError),
+}
+
+/// Where a task stands in its line, and what can be told from of when it will start and end. `None` for one that does
+/// not wait with an actor, nor runs, on this node: how many in the store go before it is not known.
+#[derive(Message)]
+#[rtype(result = "Option<Prospect>")]
+pub struct Foresee {
+    pub task: TaskId,
 }
 
 /// How busy each endpoint is on this node.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::LineMeasures;
 use super::pace::Pace;
-use super::waiters::{CallerId, Waiters};
+use super::prospect::{self, Prospect};
+use super::runs::Runs;
+use super::waiters::{CallerId, WaitKey, Waiters};
 use crate::clock::stopwatch;
 use crate::executor::Demand;
 use crate::rate::Rate;
 use crate::store::Control;
-use crate::task::{Rank, Task, Timestamp};
+use crate::task::{Rank, Task, TaskId, Timestamp};
 use crate::task_actor::Crew;
 
 pub struct Line {
@@ -29,6 +31,8 @@ pub struct Line {
     pub wakes: bool,
     /// Those with an actor who have not been told to start.
     pub waiters: Waiters,
+    /// How long the latest runs took, and since when the running ones run.
+    pub runs: Runs,
     /// Those with an actor, and those about to have one.
     pub resident: usize,
     /// Those who wait in the store without an actor and are due, as far as we know: a claim finds out.
@@ -63,6 +67,7 @@ impl Line {
             wakes: false,
             crew,
             waiters: Waiters::new(),
+            runs: Runs::default(),
             resident: 0,
             backlog: left_over,
             unseen: 0,
@@ -128,7 +133,8 @@ impl Line {
     }
 
     /// One who waited takes a slot.
-    pub fn note_start(&mut self) {
+    pub fn note_start(&mut self, task: TaskId, now: Timestamp) {
+        self.runs.note_start(task, now);
         self.slots_used += 1;
         self.waiting -= 1;
     }
@@ -137,6 +143,24 @@ impl Line {
     pub fn note_end(&mut self, caller: CallerId) {
         self.slots_used -= 1;
         self.waiters.end(caller);
+    }
+
+    /// Where a task of a caller stands that waits here, or runs, and what can be told from of when it will start and end.
+    pub fn prospect(&self, caller: CallerId, key: &WaitKey, now: Timestamp) -> Option<Prospect> {
+        let elapsed = self.runs.elapsed(key.task, now);
+        let position = match elapsed {
+            Some(_) => 0,
+            None => self.waiters.place(caller, key)? as u64 + 1,
+        };
+        let nothing_starts = self.control.paused || self.pace.hold(stopwatch()).is_some();
+        Some(Prospect {
+            position,
+            now,
+            slots: if nothing_starts { 0 } else { self.pace.allowed() },
+            elapsed,
+            running: self.runs.elapsed_of_all(prospect::SLOTS, now),
+            runs: self.runs.latest(),
+        })
     }
 
     pub fn measures(&self, now: Timestamp) -> LineMeasures {

@@ -9,6 +9,7 @@
 //!
 //! Tasks without a fairness key are one more caller. Where there is no other, nothing of this is done.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ use queued::Queued;
 
 /// The most callers who have gone that are remembered, in case they come back before the others have had their turn.
 const GONE_MAX: usize = 1000;
+
+/// How many callers are looked at to tell where a task stands.
+const CALLERS_LOOKED_AT: usize = 1000;
 
 /// Where a task stands among those of its caller: by rank, and of one rank the oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -183,6 +187,23 @@ impl Waiters {
         self.forget_if_idle(caller);
     }
 
+    /// How many will start before a task of a caller; `None` where it does not wait. That is exact where there is one
+    /// caller only. Else it is as if everybody who runs went on for as long, and nobody came: then the others start as
+    /// many as bring them level with the caller. Of very many callers some stand for all.
+    pub fn place(&self, caller: CallerId, key: &WaitKey) -> Option<usize> {
+        let own = self.callers.get(caller.0 as usize)?.as_ref()?;
+        let before = own.waiting.place(key)?;
+        if self.by_name.is_empty() {
+            return Some(before);
+        }
+        let stride = self.callers.len().div_ceil(CALLERS_LOOKED_AT);
+        let of_others = self.callers.iter().enumerate().step_by(stride).filter_map(|(number, other)| {
+            let other = other.as_ref().filter(|_| number != caller.0 as usize)?;
+            Some(other.starts_before(own, before).min(other.waiting.len()))
+        });
+        Some(before + stride * of_others.sum::<usize>())
+    }
+
     /// The first of each caller who has somebody waiting.
     pub fn firsts(&self) -> impl Iterator<Item = &WaitKey> {
         self.callers.iter().flatten().filter_map(|caller| caller.waiting.first())
@@ -261,6 +282,18 @@ impl Waiters {
 }
 
 impl Caller {
+    /// How many it will have started when another caller has started so many, if it has enough that wait.
+    fn starts_before(&self, other: &Caller, starts: usize) -> usize {
+        let until_level = (other.running as usize + starts).saturating_sub(self.running as usize);
+        let level = |caller: &Caller, starts: usize| (caller.running as usize + starts, caller.tag + starts as u64);
+        let goes_first = match level(self, until_level).cmp(&level(other, starts)) {
+            Ordering::Less => true,
+            Ordering::Equal => self.waiting.first() < other.waiting.first(),
+            Ordering::Greater => false,
+        };
+        until_level + usize::from(goes_first)
+    }
+
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running == 0
     }
@@ -331,6 +364,47 @@ mod tests {
             for (name, starts) in served {
                 assert!((999..=1001).contains(&starts), "{slots} slots: {name} was served {starts} times");
             }
+        }
+    }
+
+    #[test]
+    fn a_task_is_told_where_it_stands_and_then_starts_about_there() {
+        let rank = Rank::of(Priority(5), Timestamp::UNIX_EPOCH, Rank::AGING);
+        let crowds: [&[(&str, usize)]; 3] = [
+            &[("", 200)],
+            &[("many", 300), ("", 40), ("few", 3), ("some", 90)],
+            &[("a", 50), ("b", 50), ("c", 50), ("d", 50), ("e", 50)],
+        ];
+        for (slots, crowd) in [1, 3, 16].into_iter().flat_map(|slots| crowds.map(|crowd| (slots, crowd))) {
+            let mut line = Played::new();
+            crowd.iter().for_each(|(name, tasks)| line.join(name, *tasks));
+            // What is told in the midst of it.
+            line.run(slots, 20);
+            while line.running.len() >= slots {
+                line.end();
+            }
+            let told: Vec<(TaskId, usize)> = line
+                .waiters
+                .page(None, usize::MAX)
+                .into_iter()
+                .map(|(caller, key)| (key.task, line.waiters.place(caller, &key).unwrap()))
+                .collect();
+            let mut started = Vec::new();
+            while !line.waiters.is_empty() {
+                while line.running.len() >= slots {
+                    line.end();
+                }
+                let next = line.waiters.start_next().unwrap().task;
+                line.running.push_back(line.waiters.caller(&line.owner[&next].clone()));
+                started.push(next);
+            }
+            let off = if crowd.len() == 1 { 0 } else { crowd.len() + slots };
+            for (task, place) in told {
+                let then = started.iter().position(|started| *started == task).unwrap();
+                assert!(place.abs_diff(then) <= off, "{slots} slots, {crowd:?}: told {place}, then {then}");
+            }
+            let nobody = WaitKey { rank, task: TaskId::generate() };
+            assert_eq!(line.waiters.place(NOBODY, &nobody), None);
         }
     }
 

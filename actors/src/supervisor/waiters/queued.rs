@@ -1,18 +1,15 @@
 //! Those of one caller who wait, in their order.
 //!
-//! Most callers have one task waiting, which needs no memory of its own here: a tree of one takes as much as a tree of
-//! eleven.
-
-use std::collections::BTreeSet;
-use std::ops::Bound;
+//! Most callers have one task waiting, which needs no memory of its own here.
 
 use super::WaitKey;
+use crate::supervisor::ranks::Ranks;
 
 #[derive(Default)]
 pub(super) struct Queued {
     /// Before all the others; there where anybody is.
     first: Option<WaitKey>,
-    others: BTreeSet<WaitKey>,
+    others: Ranks<WaitKey>,
 }
 
 impl Queued {
@@ -22,6 +19,18 @@ impl Queued {
 
     pub fn first(&self) -> Option<&WaitKey> {
         self.first.as_ref()
+    }
+
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    /// How many stand before it; `None` where it is not there.
+    pub fn place(&self, key: &WaitKey) -> Option<usize> {
+        if self.first.as_ref() == Some(key) {
+            return Some(0);
+        }
+        self.others.place(key).map(|place| place + 1)
     }
 
     pub fn insert(&mut self, key: WaitKey) {
@@ -51,7 +60,7 @@ impl Queued {
     /// Those behind a key, in their order; `None` for all.
     pub fn after(&self, key: Option<WaitKey>) -> impl Iterator<Item = &WaitKey> {
         let first = self.first.iter().filter(move |first| key.is_none_or(|key| **first > key));
-        first.chain(self.others.range((key.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)))
+        first.chain(self.others.after(key.as_ref()))
     }
 }
 
@@ -70,6 +79,8 @@ mod tests {
         }
         assert!(queued.after(None).eq(&keys));
         assert!(queued.after(Some(keys[3])).eq(&keys[4..]));
+        assert!(keys.iter().enumerate().all(|(place, key)| queued.place(key) == Some(place)));
+        assert_eq!(queued.len(), keys.len());
         assert!(queued.remove(&keys[0]) && queued.remove(&keys[5]) && !queued.remove(&keys[5]));
         let rest: Vec<WaitKey> = std::iter::from_fn(|| queued.pop_first()).collect();
         assert_eq!(rest, [1, 2, 3, 4, 6, 7, 8].map(|index: usize| keys[index]));
