@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ekiben_actors::executor::batch::Form;
+use ekiben_actors::lifecycle::RetryPolicy;
 use ekiben_actors::task::EndpointName;
 
 mod endpoints;
@@ -96,6 +97,10 @@ pub struct Limits {
     pub resident: usize,
     pub crash_budget: u32,
     pub put_backs: u32,
+    /// The most that a submission may ask for; what endpoints say is not bounded by it.
+    pub max_attempts: u32,
+    pub run_time_max: Duration,
+    pub retention_max: Duration,
     pub log_lines: usize,
     pub log_bytes: usize,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
@@ -129,6 +134,8 @@ pub struct Endpoint {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    /// How often and when its tasks run again that failed.
+    pub retry: RetryPolicy,
     /// `None` where each task runs by itself.
     pub batch: Option<Batch>,
     /// Empty where nothing was said.
@@ -168,6 +175,14 @@ impl EndpointKind {
         }
     }
 
+    /// Statuses of an upstream after which a task runs again.
+    pub fn retry_statuses(&self) -> &[u16] {
+        match self {
+            EndpointKind::Http(upstream) => &upstream.retry_statuses,
+            EndpointKind::Process(_) | EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => &[],
+        }
+    }
+
     /// Headers of a submission that its tasks keep beside those that all do; in lower case.
     pub fn forward_headers(&self) -> &[String] {
         match self {
@@ -191,7 +206,7 @@ pub struct Upstream {
     /// Headers of the answer that are kept, beside those always kept; in lower case.
     pub keep_headers: Vec<String>,
     pub connect_timeout: Duration,
-    /// Statuses after which a task runs again, within its crash budget.
+    /// Statuses after which a task runs again, whatever codes its retry policy names.
     pub retry_statuses: Vec<u16>,
     /// Asked whether the upstream is back once it was away.
     pub health: Option<String>,
@@ -216,6 +231,7 @@ pub struct Service {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    pub retry: RetryPolicy,
     pub batch: Option<Batch>,
 }
 
@@ -229,6 +245,7 @@ impl Service {
             timeout: self.timeout,
             retention: self.retention,
             queue: self.queue,
+            retry: self.retry.clone(),
             batch: self.batch.clone(),
             description: String::new(),
             input: None,

@@ -29,8 +29,8 @@ pub use report::Report;
 
 /// Runs the attempts of one endpoint.
 pub trait Executor: Send + Sync + 'static {
-    /// Runs one attempt, on a thread pool made for work. The future may be dropped at any await: when the
-    /// endpoint's timeout is over, or when the node drains and the grace time is.
+    /// Runs one attempt, on a thread pool made for work. The future may be dropped at any await: when its time or the
+    /// task's is over, when a client cancels it by force, or when the node drains and the grace time is over.
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Outcome>;
 
     /// What it takes and gives, where it knows that by itself; it may learn so later. What the endpoint's own
@@ -77,7 +77,7 @@ pub struct Attempt {
     /// Counted from 1, through crashes and put-backs.
     pub number: u32,
     pub input: Input,
-    /// Fires when the attempt should stop: at a drain's end, or when its time is over.
+    /// Fires when the attempt should stop: at a drain's end, when its time is over, or when it is canceled by force.
     pub cancellation: CancellationToken,
     /// Takes what it tells of itself: how far it has come, its log.
     pub report: Report,

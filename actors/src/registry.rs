@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 use crate::alarm::Sentinel;
 use crate::executor::Report;
 use crate::journal;
-use crate::lifecycle::Verdict;
+use crate::lifecycle::{Setback, Verdict};
 use crate::measure::{Histogram, TASK_SECONDS};
 use crate::store::{
     Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
 };
-use crate::task::{EndpointName, Failure, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
+use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
 mod following;
@@ -60,6 +60,11 @@ pub struct AttemptStarted {
 pub struct Progressed {
     pub task: TaskId,
 }
+
+/// A client wants the attempt that runs stopped, and the task canceled; the answer comes when that is durable.
+#[derive(Message)]
+#[rtype(result = "Result<Settled, StoreError>")]
+pub struct RequestCancel(pub Lease);
 
 /// A verdict to record; the answer comes when it is durable.
 #[derive(Message)]
@@ -102,6 +107,13 @@ pub struct FetchInput(pub TaskId);
 pub struct Fetch {
     pub task: TaskId,
     pub endpoint: EndpointName,
+}
+
+/// What is known of the attempts of a task, in the order of their numbers; empty for an unknown one.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<AttemptRecord>, StoreError>")]
+pub struct Attempts {
+    pub task: TaskId,
 }
 
 /// To be told when a task ends.
@@ -259,9 +271,9 @@ impl RegistryActor {
     }
 
     /// Takes over what the store has recorded, and tells those who wait for it.
-    fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Failure>) {
+    fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Setback>) {
         journal::settled(&task, setback);
-        self.measure_settled(&task);
+        self.measure_settled(&task, self.running.contains_key(&task.id));
         let report = self.running.get(&task.id).map(|running| running.report.clone()).filter(Report::has_told);
         self.forget_live(task.id);
         self.following.tell(task.id, || Standing { task: task.clone(), report: report.clone() });
@@ -275,13 +287,14 @@ impl RegistryActor {
         self.recent.keep(task, output, report);
     }
 
-    fn measure_settled(&mut self, task: &Task) {
+    fn measure_settled(&mut self, task: &Task, ran: bool) {
         let measures = self.measures_of(&task.endpoint);
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
         }
-        if let (Some(started), Some(finished)) = (task.started_at, task.finished_at) {
+        // One that ended while it waited has a start of an earlier attempt, if any.
+        if let (true, Some(started), Some(finished)) = (ran, task.started_at, task.finished_at) {
             measures.run_seconds.observe(seconds_between(started, finished));
         }
     }
@@ -343,6 +356,39 @@ impl Handler<AttemptStarted> for RegistryActor {
     }
 }
 
+impl Handler<RequestCancel> for RegistryActor {
+    type Result = ResponseFuture<Result<Settled, StoreError>>;
+
+    fn handle(&mut self, RequestCancel(lease): RequestCancel, ctx: &mut Self::Context) -> Self::Result {
+        let (requesting, registry) = (self.ledger.request_cancel(lease), ctx.address());
+        Box::pin(async move {
+            let requested = requesting.await;
+            if let Ok(Settled::Recorded(task)) = &requested {
+                registry.do_send(CancelNoted(task.id));
+            }
+            requested
+        })
+    }
+}
+
+/// The store has recorded that the task is to be canceled.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CancelNoted(TaskId);
+
+impl Handler<CancelNoted> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, CancelNoted(task): CancelNoted, _: &mut Self::Context) {
+        if let Some(running) = self.running.get_mut(&task) {
+            running.task.cancel_requested = true;
+            journal::cancel_requested(&running.task);
+            let (now, report) = (&running.task, &running.report);
+            self.following.tell(task, || Standing { task: now.clone(), report: Some(report.clone()) });
+        }
+    }
+}
+
 impl Handler<Progressed> for RegistryActor {
     type Result = ();
 
@@ -367,11 +413,11 @@ impl Handler<Settle> for RegistryActor {
         let output = match &settlement.verdict {
             Verdict::Completed(output) => Some(output.clone()),
             Verdict::Failed(_, answer) => answer.clone(),
-            Verdict::Canceled | Verdict::Again { .. } => None,
+            Verdict::Canceled(_) | Verdict::Again { .. } => None,
         };
         let setback = match &settlement.verdict {
-            Verdict::Again { setback, .. } => setback.failure().cloned(),
-            Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled => None,
+            Verdict::Again { setback, .. } => Some(setback.clone()),
+            Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled(_) => None,
         };
         let (settling, registry) = (self.ledger.settle(settlement), ctx.address());
         Box::pin(async move {
@@ -393,7 +439,7 @@ struct Noted {
     task: Task,
     output: Option<Output>,
     /// What put the task back, where something did.
-    setback: Option<Failure>,
+    setback: Option<Setback>,
 }
 
 impl Handler<Noted> for RegistryActor {
@@ -488,6 +534,15 @@ impl Handler<Fetch> for RegistryActor {
             let output = if found.state.is_finished() { ledger.output(task).await? } else { None };
             Ok(Some((found, output)))
         })
+    }
+}
+
+impl Handler<Attempts> for RegistryActor {
+    type Result = ResponseFuture<Result<Vec<AttemptRecord>, StoreError>>;
+
+    fn handle(&mut self, Attempts { task }: Attempts, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        self.ledger.attempts(task)
     }
 }
 

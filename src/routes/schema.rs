@@ -62,6 +62,7 @@ mod tests {
             kind: EndpointKind::Noop,
             concurrency: 1,
             timeout: Duration::from_secs(1),
+            retry: Default::default(),
             retention: Duration::from_secs(1),
             queue: 1,
             batch: None,

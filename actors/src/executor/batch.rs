@@ -184,7 +184,8 @@ impl Gathering {
                 },
                 outcome => outcome,
             };
-            let is_someones_fault = matches!(outcome, Outcome::Failed(..) | Outcome::Crashed(_));
+            let is_someones_fault =
+                matches!(outcome, Outcome::Failed(..) | Outcome::FailedForNow { .. } | Outcome::Crashed(_));
             if items.len() > 1 && is_someones_fault {
                 let others = items.split_off(items.len() / 2);
                 self.settle(items).await;

@@ -195,6 +195,13 @@ async fn kept(outcome: Outcome, outputs: &Outputs) -> Outcome {
         // The failure says more than that its answer was too large, so it stands, without the answer.
         Outcome::Failed(failure, Some(answer)) => Outcome::Failed(failure, kept_output(answer, outputs).await.ok()),
         Outcome::Failed(failure, None) => Outcome::Failed(failure, None),
+        Outcome::FailedForNow { failure, answer, retry_after } => {
+            let answer = match answer {
+                Some(answer) => kept_output(answer, outputs).await.ok(),
+                None => None,
+            };
+            Outcome::FailedForNow { failure, answer, retry_after }
+        }
         Outcome::Canceled | Outcome::PutBack { .. } | Outcome::Crashed(_) => outcome,
     }
 }

@@ -22,7 +22,8 @@ use crate::store::{
     Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
 };
 use crate::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, Task, TaskId, TaskOptions,
+    AttemptOutcome, AttemptRecord, EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority,
+    RunNotes, State, Task, TaskId, TaskOptions,
 };
 
 /// Lists cases by their names, so that a case and the name it is shown by cannot drift apart.
@@ -143,7 +144,7 @@ impl Bench {
     /// Settles a task as if its first attempt had started now.
     async fn settle(&self, lease: Lease, verdict: Verdict) -> Settled {
         let run = Some(self.run(1));
-        self.store.settle(Settlement { lease, run, verdict, keep: KEEP }).await.unwrap()
+        self.store.settle(Settlement { lease, run, verdict, keep: KEEP, notes: RunNotes::default() }).await.unwrap()
     }
 
     /// A task that has come to that verdict.

@@ -16,7 +16,7 @@ use ekiben_actors::store::{
     StoreError, Wanted,
 };
 use ekiben_actors::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, TaskId,
+    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, RunNotes, State, TaskId,
 };
 use proptest::sample::Index;
 
@@ -89,7 +89,8 @@ impl World {
             Step::Settle { lease, ran, end, keep } => {
                 let lease = self.lease(*lease);
                 let run = ran.then(|| run_of(lease, bench));
-                let settlement = Settlement { lease, run, verdict: verdict(end, lease), keep: *keep };
+                let settlement =
+                    Settlement { lease, run, verdict: verdict(end, lease), keep: *keep, notes: RunNotes::default() };
                 Seen::answer(plain(store.settle(settlement).await))
             }
             Step::Read { task } => read(self.task(*task).0, store).await,
@@ -292,7 +293,7 @@ fn verdict(end: &End, lease: Lease) -> Verdict {
             let failure = Failure::new(FailureCode::BadInput, format!("attempt {} failed", lease.fence));
             Verdict::Failed(failure, answer.then(|| Output::new("text/plain", "no").with_status(400)))
         }
-        End::Canceled => Verdict::Canceled,
+        End::Canceled => Verdict::Canceled(None),
         End::Again { delay } => Verdict::Again { delay: *delay, setback: Setback::Interrupted },
     }
 }

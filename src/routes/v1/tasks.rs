@@ -96,9 +96,10 @@ async fn output(call: Call) -> Answer {
 
 async fn cancel(call: Call) -> Answer {
     let task = call.task().await?;
-    let command = Cancel { task: task.id, endpoint: task.endpoint };
+    let command = Cancel { task: task.id, endpoint: task.endpoint, force: false };
     let result = match call.app.system.supervisor.send(command).await?? {
         CancelAnswer::Canceled => "canceled",
+        CancelAnswer::Requested => "cancel_requested",
         CancelAnswer::Started => return Err(ApiError::HasStarted(task.id).into()),
         CancelAnswer::Finished(_) => "already_finished",
         CancelAnswer::Unknown => return Err(ApiError::TaskNotFound { kept: None }.into()),

@@ -55,7 +55,7 @@ async fn a_task_canceled_twice_was_canceled_once(bench: Bench) {
 }
 
 async fn a_task_settled_as_canceled_counts_as_canceled(bench: Bench) {
-    let task = bench.settled(new_task(), Verdict::Canceled).await;
+    let task = bench.settled(new_task(), Verdict::Canceled(None)).await;
     assert_eq!(bench.cancel(task.id).await, Canceled::Finished(State::Canceled));
     assert_eq!(bench.get(task.id).await, task);
 }

@@ -38,7 +38,7 @@ async fn a_list_begins_with_the_newest_id(bench: Bench) {
 }
 
 async fn a_list_shows_tasks_as_they_stand(bench: Bench) {
-    let canceled = bench.settled(new_task(), Verdict::Canceled).await;
+    let canceled = bench.settled(new_task(), Verdict::Canceled(None)).await;
     let failed = bench.settled(new_task(), failed()).await;
     let waiting = bench.submit(delayed(SECOND)).await;
     assert_eq!(list(&bench, every_task()).await, [waiting, failed, canceled]);
