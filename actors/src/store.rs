@@ -303,7 +303,7 @@ pub trait Queue: Send + Sync + 'static {
     fn reclaim(&self, max: usize, policy: ReclaimPolicy) -> Answer<Reclaims>;
 
     /// Settles up to `max` pending tasks that nobody holds and whose own time is over, by
-    /// [`crate::lifecycle::overdue`]; the longest over first.
+    /// [`crate::lifecycle::overdue`]; the longest over first, then the oldest.
     fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue>;
 
     /// How many pending tasks wait, by endpoint, held or not.

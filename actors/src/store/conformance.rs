@@ -18,8 +18,8 @@ use crate::clock::{Clock, ManualClock};
 use crate::lifecycle::{Retention, Setback, Verdict};
 use crate::spool::BlobName;
 use crate::store::{
-    Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, ListQuery, Place, Pruned, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
+    Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, ListQuery, Overdue, Place, Pruned, ReclaimPolicy,
+    Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
 };
 use crate::task::{
     AttemptOutcome, AttemptRecord, EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority,
@@ -33,12 +33,14 @@ macro_rules! cases {
     };
 }
 
+mod attempting;
 mod bodies;
 mod canceling;
 mod claiming;
 mod closing;
 mod leasing;
 mod listing;
+mod overdue;
 mod pruning;
 mod reopening;
 mod resubmitting;
@@ -81,6 +83,8 @@ pub fn cases() -> Vec<Case> {
         claiming::cases(),
         settling::cases(),
         leasing::cases(),
+        attempting::cases(),
+        overdue::cases(),
         canceling::cases(),
         resubmitting::cases(),
         bodies::cases(),
@@ -167,6 +171,14 @@ impl Bench {
 
     async fn reclaim(&self, max: usize) -> Reclaims {
         self.store.reclaim(max, reclaim_policy()).await.unwrap()
+    }
+
+    async fn overdue(&self, max: usize) -> Overdue {
+        self.store.overdue(max, reclaim_policy().retention).await.unwrap()
+    }
+
+    async fn attempts(&self, id: TaskId) -> Vec<AttemptRecord> {
+        self.store.attempts(id).await.unwrap()
     }
 
     async fn prune(&self) -> Vec<Pruned> {

@@ -91,10 +91,24 @@ impl Supervisor {
 
     /// Ends what is overdue as far as we know, with an actor and without.
     fn look_at_the_time(&mut self, ctx: &mut Context<Self>) {
+        let now = self.clock.now();
+        self.tell_overdue(now);
+        match self.overdue.in_store {
+            Some(time) if time <= now => self.ask_for_overdue(ctx),
+            Some(_) | None => self.wake_for_overdue(ctx),
+        }
+    }
+
+    /// Ends what is overdue, with an actor and without, whatever we know.
+    pub(super) fn end_overdue(&mut self, ctx: &mut Context<Self>) {
+        self.tell_overdue(self.clock.now());
+        self.ask_for_overdue(ctx);
+    }
+
+    fn tell_overdue(&mut self, now: Timestamp) {
         if self.drain.is_some() {
             return;
         }
-        let now = self.clock.now();
         while let Some((time, task)) = self.overdue.waiting.first().copied()
             && time <= now
         {
@@ -103,14 +117,10 @@ impl Supervisor {
                 resident.actor.do_send(TimeIsUp { now });
             }
         }
-        match self.overdue.in_store {
-            Some(time) if time <= now => self.end_overdue(ctx),
-            Some(_) | None => self.wake_for_overdue(ctx),
-        }
     }
 
     /// Has the store end what is overdue there; it answers when the next one will be.
-    pub(super) fn end_overdue(&mut self, ctx: &mut Context<Self>) {
+    fn ask_for_overdue(&mut self, ctx: &mut Context<Self>) {
         if self.drain.is_some() || self.overdue.asking {
             return;
         }
@@ -137,7 +147,7 @@ impl Supervisor {
             self.registry.do_send(SettledInStore(task));
         }
         if maybe_more {
-            self.end_overdue(ctx);
+            self.ask_for_overdue(ctx);
         }
         match overdue.next {
             Some(next) => self.watch_stored(next, ctx),

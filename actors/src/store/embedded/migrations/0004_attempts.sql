@@ -24,6 +24,7 @@ CREATE TABLE attempt (
 -- Only what nobody holds: who holds a task looks after its times. That it must start means nothing once it has.
 DROP INDEX task_overdue;
 CREATE INDEX task_overdue ON task (
-    CASE WHEN attempt > 0 THEN deadline ELSE min(ifnull(start_by, deadline), ifnull(deadline, start_by)) END
+    CASE WHEN attempt > 0 THEN deadline ELSE min(ifnull(start_by, deadline), ifnull(deadline, start_by)) END,
+    id
 )
 WHERE state = 0 AND holder IS NULL AND (deadline IS NOT NULL OR (start_by IS NOT NULL AND attempt = 0));
