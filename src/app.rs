@@ -11,6 +11,7 @@ use actix_web::web::Data;
 use ekiben_actors::clock::{Clock, SystemClock};
 use ekiben_actors::system::System;
 use ekiben_actors::task::EndpointName;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{self, Config};
 use crate::traffic::Traffic;
@@ -23,6 +24,7 @@ pub struct App {
     pub draining: AtomicBool,
     /// Requests by route and answer, for the metrics.
     pub traffic: Traffic,
+    pub watching: Watching,
     /// The clock by which a client is told that its result was kept long enough.
     pub clock: Arc<dyn Clock>,
     endpoints: RwLock<Served>,
@@ -55,6 +57,33 @@ pub struct Limits {
     pub read_rate_min: u64,
     /// How long a synchronous call waits for its task.
     pub sync_wait: Duration,
+}
+
+/// The bounds on those who wait for tasks, whether for their end or for their events.
+pub struct Watching {
+    /// The longest that a request may wait for an end.
+    pub wait_max: Duration,
+    /// How long a stream of events may be silent.
+    pub heartbeat: Duration,
+    /// How many may wait at a time.
+    pub limit: usize,
+    places: Arc<Semaphore>,
+}
+
+impl Watching {
+    fn new(config: &config::Http) -> Self {
+        Self {
+            wait_max: config.poll_wait_max,
+            heartbeat: config.events_heartbeat,
+            limit: config.watchers,
+            places: Arc::new(Semaphore::new(config.watchers)),
+        }
+    }
+
+    /// A place among them, as long as it is held; `None` where all are taken.
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
 }
 
 /// An endpoint as the routes see it.
@@ -95,6 +124,7 @@ impl App {
             },
             draining: AtomicBool::new(false),
             traffic: Traffic::new(),
+            watching: Watching::new(&config.http),
             clock: Arc::new(SystemClock),
             endpoints: RwLock::new(Served::new(config.endpoints.clone())),
         }

@@ -28,7 +28,7 @@ pub use endpoints::endpoint_name;
 pub use layers::Sources;
 pub use problem::{Problem, Problems};
 pub use show::without_secrets;
-pub use units::{Size, show_time};
+pub use units::{Size, parse_time, show_time};
 
 /// Everything that can be set. Counts and times are as documented in `config.default.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +58,9 @@ pub struct Http {
     /// Bytes a second that a body must average; 0 asks for nothing.
     pub read_rate_min: u64,
     pub header_bytes: usize,
+    pub poll_wait_max: Duration,
+    pub watchers: usize,
+    pub events_heartbeat: Duration,
     pub shutdown_grace: Duration,
 }
 

@@ -15,6 +15,9 @@ use crate::wire::{self, brief};
 /// How long a client is told to wait before it asks again about a task that has not finished.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a client is told to wait when too many wait for tasks.
+const WATCH_AGAIN: Duration = Duration::from_secs(5);
+
 /// How long a client is told to wait when the store cannot serve it.
 const STORE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -64,7 +67,12 @@ pub enum ApiError {
     #[error("the service is shutting down; task {0} is kept and runs after the next start")]
     KeptForLater(TaskId),
 
+    #[error("the last event id {0:?} is not one of ours, which look like 2.17")]
+    BadEventId(String),
+
     // ---- the service ----
+    #[error("{limit} requests wait for tasks already")]
+    TooManyWatchers { limit: usize },
     #[error(transparent)]
     Refused(SubmitError),
     #[error(transparent)]
@@ -96,6 +104,7 @@ impl ApiError {
             ApiError::NotCompleted(_) => Some(ASK_AGAIN),
             ApiError::BodyNotStored { .. } | ApiError::Store(_) => Some(STORE_AGAIN),
             ApiError::KeptForLater(_) | ApiError::Stopping => Some(STORE_AGAIN),
+            ApiError::TooManyWatchers { .. } => Some(WATCH_AGAIN),
             _ => None,
         }
     }
@@ -119,6 +128,8 @@ impl ApiError {
             ApiError::HeadTooLarge { .. } => "head_too_large",
             ApiError::TaskIdRequired => "task_id_required",
             ApiError::BadQuery { .. } => "bad_query",
+            ApiError::BadEventId(_) => "bad_event_id",
+            ApiError::TooManyWatchers { .. } => "too_many_watchers",
             ApiError::BodyTooLarge { .. } => "body_too_large",
             ApiError::BodyTooSlow { .. } => "body_too_slow",
             ApiError::BodyBroken(_) => "body_broken",
@@ -159,6 +170,7 @@ impl ResponseError for ApiError {
             ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ApiError::TaskIdRequired
             | ApiError::BadQuery { .. }
+            | ApiError::BadEventId(_)
             | ApiError::BodyBroken(_)
             | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
             ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -169,9 +181,10 @@ impl ResponseError for ApiError {
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
             ApiError::Refused(SubmitError::OutOfBounds { .. }) => StatusCode::BAD_REQUEST,
-            ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            ApiError::BodyNotStored { .. }
+            | ApiError::KeptForLater(_)
+            | ApiError::TooManyWatchers { .. }
+            | ApiError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Refused(_) | ApiError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

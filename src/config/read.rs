@@ -105,6 +105,9 @@ fn http(mut section: Section) -> Http {
         read_timeout: section.time("read_timeout", MOMENT..=TIME_MAX),
         read_rate_min: section.size("read_rate_min", 0..=TEBIBYTE),
         header_bytes: in_memory(section.size("header_bytes", 1024..=HEADER_BYTES_MAX)),
+        poll_wait_max: section.time("poll_wait_max", MOMENT..=TIME_MAX),
+        watchers: section.count("watchers", 1..=1_000_000),
+        events_heartbeat: section.time("events_heartbeat", MOMENT..=TIME_MAX),
         shutdown_grace: section.time("shutdown_grace", Duration::ZERO..=TIME_MAX),
     };
     section.end();

@@ -21,11 +21,13 @@ use crate::error::ApiError;
 use crate::intake::answer_unread;
 use crate::problem;
 
+mod events;
+mod live;
 pub mod openapi;
 mod tasks;
 
 /// Every area of the API.
-const AREAS: &[&[Operation]] = &[tasks::OPERATIONS];
+const AREAS: &[&[Operation]] = &[tasks::OPERATIONS, live::OPERATIONS, events::OPERATIONS];
 
 // ---- the map ----
 

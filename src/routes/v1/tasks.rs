@@ -10,7 +10,7 @@ use ekiben_actors::supervisor::{Cancel, CancelAnswer, Retry, Submit};
 use ekiben_actors::task::{EndpointName, Input, NewTask, Output, State, Task};
 use serde_json::json;
 
-use super::{Answer, Call, Operation, Refusal};
+use super::{Answer, Call, Operation, Refusal, live};
 use crate::error::ApiError;
 use crate::intake;
 use crate::task_json::{self, Live};
@@ -74,8 +74,9 @@ async fn list(call: Call) -> Answer {
 }
 
 async fn get(call: Call) -> Answer {
-    let task = call.task().await?;
-    Ok(shown(StatusCode::OK, &task))
+    let task = live::awaited(&call).await?;
+    let live = live::of(&call.app.system, &task).await;
+    Ok(wire::json(StatusCode::OK, task_json::text(&task, live)))
 }
 
 async fn input(call: Call) -> Answer {
