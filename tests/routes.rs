@@ -6,6 +6,8 @@
 mod bodies;
 #[path = "routes/harness.rs"]
 mod harness;
+#[path = "routes/live.rs"]
+mod live;
 #[path = "routes/native.rs"]
 mod native;
 #[path = "routes/paths.rs"]
