@@ -80,6 +80,11 @@ impl Watching {
         }
     }
 
+    /// How many wait now.
+    pub fn taken(&self) -> usize {
+        self.limit - self.places.available_permits()
+    }
+
     /// A place among them, as long as it is held; `None` where all are taken.
     pub fn place(&self) -> Option<OwnedSemaphorePermit> {
         self.places.clone().try_acquire_owned().ok()

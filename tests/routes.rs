@@ -14,5 +14,7 @@ mod native;
 mod paths;
 #[path = "routes/service.rs"]
 mod service;
+#[path = "support/sse.rs"]
+mod sse;
 #[path = "routes/tasks.rs"]
 mod tasks;

@@ -2,88 +2,48 @@
 
 use std::time::Duration;
 
-use reqwest::Response;
 use serde_json::{Value, json};
 
 use crate::harness::{LONG, Service, unknown_id};
 use crate::native::{assert_problem, path_of, submit, until};
+use crate::sse::Stream;
 
-/// A stream of server-sent events, by hand: the answer is not over before the task is.
-struct Stream {
-    answer: Response,
-    text: String,
+async fn open(service: &Service, path: &str, last: Option<&str>) -> Stream {
+    let answer = Stream::request(&service.http, &service.url(path), last).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    Stream::of(answer)
 }
 
-/// An event as it stood in the stream.
-#[derive(Debug)]
-struct Told {
-    id: String,
-    event: String,
-    data: Value,
-}
-
-impl Stream {
-    async fn open(service: &Service, path: &str, last: Option<&str>) -> Self {
-        let request = service.http.get(service.url(path));
-        let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        assert_eq!(answer.headers()["cache-control"], "no-store");
-        Self { answer, text: String::new() }
+/// Ids and names of all that comes until the end.
+async fn rest(mut stream: Stream) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(told) = stream.next().await.unwrap() {
+        all.push(format!("{} {}", told.id, told.event));
     }
-
-    /// The next block of lines, which is an event, a comment or the hint; `None` at the end.
-    async fn block(&mut self) -> Option<String> {
-        loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                return Some(block);
-            }
-            let more = self.answer.chunk().await.unwrap()?;
-            self.text.push_str(std::str::from_utf8(&more).unwrap());
-        }
-    }
-
-    async fn next(&mut self) -> Option<Told> {
-        while let Some(block) = self.block().await {
-            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-            if let (Some(id), Some(event), Some(data)) = (field("id: "), field("event: "), field("data: ")) {
-                return Some(Told { id, event, data: serde_json::from_str(&data).unwrap() });
-            }
-        }
-        None
-    }
-
-    async fn rest(&mut self) -> Vec<String> {
-        let mut all = Vec::new();
-        while let Some(told) = self.next().await {
-            all.push(format!("{} {}", told.id, told.event));
-        }
-        all
-    }
+    all
 }
 
 #[actix_web::test]
 async fn the_events_of_a_task_come_as_they_happen_and_end_with_it() {
     let service = Service::start().await;
     let task = submit(&service, "gate", "1").await;
-    let mut stream = Stream::open(&service, &path_of(&task, "/events"), None).await;
-    assert_eq!(stream.block().await.as_deref(), Some("retry: 2000"));
-    let submitted = stream.next().await.unwrap();
+    let mut stream = open(&service, &path_of(&task, "/events"), None).await;
+    assert_eq!(stream.block().await.unwrap().as_deref(), Some("retry: 2000"));
+    let submitted = stream.next().await.unwrap().unwrap();
     assert_eq!((submitted.id.as_str(), submitted.event.as_str()), ("0.0", "submitted"));
     assert_eq!(submitted.data, json!({ "at": task["submitted_at"], "attempt": 0 }));
-    let started = stream.next().await.unwrap();
+    let started = stream.next().await.unwrap().unwrap();
     assert_eq!((started.id.as_str(), started.event.as_str()), ("1.0", "started"));
 
     service.open_gate();
-    let ended = stream.next().await.unwrap();
+    let ended = stream.next().await.unwrap().unwrap();
     assert_eq!((ended.id.as_str(), ended.event.as_str()), ("1.999999999", "completed"));
     let task = until(&service, &task, "completed").await;
     let expected = json!({ "at": task["finished_at"], "failure": null, "output_bytes": 1, "attempt": 1 });
     assert_eq!(ended.data, expected);
-    assert!(stream.next().await.is_none());
+    assert!(stream.next().await.unwrap().is_none());
 }
 
 #[actix_web::test]
@@ -93,9 +53,9 @@ async fn a_stream_goes_on_after_the_last_event_that_came_and_a_browser_is_told_t
     until(&service, &task, "failed").await;
     let path = path_of(&task, "/events");
     let all = ["0.0 submitted", "1.0 started", "1.999999999 failed"];
-    assert_eq!(Stream::open(&service, &path, None).await.rest().await, all);
-    assert_eq!(Stream::open(&service, &path, Some("0.0")).await.rest().await, all[1..]);
-    assert_eq!(Stream::open(&service, &format!("{path}?last_event_id=1.0"), None).await.rest().await, all[2..]);
+    assert_eq!(rest(open(&service, &path, None).await).await, all);
+    assert_eq!(rest(open(&service, &path, Some("0.0")).await).await, all[1..]);
+    assert_eq!(rest(open(&service, &format!("{path}?last_event_id=1.0"), None).await).await, all[2..]);
     let over = service.http.get(service.url(&path)).header("last-event-id", "1.999999999").send().await.unwrap();
     assert_eq!(over.status(), 204);
     let bad = service.http.get(service.url(&path)).header("last-event-id", "17").send().await.unwrap();
@@ -108,15 +68,15 @@ async fn a_stream_goes_on_after_the_last_event_that_came_and_a_browser_is_told_t
 async fn a_silent_stream_is_told_comments_and_ends_when_the_service_drains() {
     let service = Service::with(|config| config.http.events_heartbeat = Duration::from_millis(20)).await;
     let task = submit(&service, "gate", "1").await;
-    let mut stream = Stream::open(&service, &path_of(&task, "/events"), None).await;
+    let mut stream = open(&service, &path_of(&task, "/events"), None).await;
     let mut comments = 0;
     while comments < 3 {
-        comments += usize::from(stream.block().await.unwrap().starts_with(": "));
+        comments += usize::from(stream.block().await.unwrap().unwrap().starts_with(": "));
     }
     let poll = service.http.get(service.url(&path_of(&task, "?wait=30s"))).send();
     let poll = actix_web::rt::spawn(poll);
     service.app.system.drain(Duration::ZERO).await;
-    assert!(stream.next().await.is_none_or(|told| told.event == "put_back"));
+    assert!(stream.next().await.unwrap().is_none_or(|told| told.event == "put_back"));
     assert_eq!(poll.await.unwrap().unwrap().status(), 200);
 }
 
@@ -143,14 +103,14 @@ async fn a_poll_waits_for_the_end_or_as_long_as_it_says() {
 async fn no_more_wait_for_tasks_than_there_may() {
     let service = Service::with(|config| config.http.watchers = 1).await;
     let task = submit(&service, "gate", "1").await;
-    let mut stream = Stream::open(&service, &path_of(&task, "/events"), None).await;
+    let mut stream = open(&service, &path_of(&task, "/events"), None).await;
     for path in ["/events", "?wait=1s"] {
         let refused = service.ask("GET", &path_of(&task, path)).await;
         assert_eq!(refused.headers()["retry-after"], "5");
         assert_problem(refused, 503, "too_many_watchers").await;
     }
     service.open_gate();
-    while stream.next().await.is_some() {}
+    while stream.next().await.unwrap().is_some() {}
     drop(stream);
     let place_is_free = async {
         while service.ask("GET", &path_of(&task, "/events")).await.status() != 200 {
@@ -192,7 +152,7 @@ async fn a_task_tells_how_far_it_has_come_and_where_it_stands() {
     service.open_gate();
     let first = until(&service, &first, "completed").await;
     assert_eq!((&first["progress"], &first["queue"]), (&progress, &Value::Null));
-    let events = Stream::open(&service, &path_of(&first, "/events"), None).await.rest().await;
+    let events = rest(open(&service, &path_of(&first, "/events"), None).await).await;
     assert_eq!(events[1..4], ["1.0 started", "1.1 log", "1.4 progress"]);
 }
 
