@@ -157,8 +157,9 @@ pub fn events(task: &Task, attempts: &[AttemptRecord], report: Option<&Report>, 
 /// The attempt that the task counts last, as far as the record or else the task knows of it.
 fn latest_attempt(task: &Task, attempts: &[AttemptRecord]) -> Option<AttemptRecord> {
     let recorded = attempts.iter().find(|attempt| attempt.number == task.attempt);
-    // The store may not have heard yet what the task tells.
-    if let Some(ended) = recorded.filter(|attempt| attempt.outcome != AttemptOutcome::Running) {
+    // The record may be a little older than the task, or younger: then it tells of an end of which the task does not.
+    let has_ended = |attempt: &&AttemptRecord| attempt.outcome != AttemptOutcome::Running;
+    if let Some(ended) = recorded.filter(has_ended).filter(|_| task.state != State::InProgress) {
         return Some(ended.clone());
     }
     let started_at = task.started_at.filter(|_| task.attempt > 0)?;
@@ -273,6 +274,15 @@ mod tests {
         assert!(needs_attempts(&task(State::Pending, 1), Some(EventId::new(1, 5))));
         assert!(!needs_attempts(&task(State::Pending, 1), Some(EventId::new(1, EventId::END))));
         assert!(needs_attempts(&task(State::Failed, 1), None));
+    }
+
+    #[test]
+    fn a_record_that_is_ahead_of_the_task_tells_no_more_than_the_task() {
+        let ahead = [record(1, AttemptOutcome::PutBack, 1), record(2, AttemptOutcome::Completed, 100)];
+        let expected = ["1.999999999 put_back", "2.0 started"];
+        assert_eq!(told(&task(State::InProgress, 2), &ahead, None, Some("1.0")), expected);
+        assert_eq!(told(&task(State::Pending, 1), &ahead, None, Some("1.0")), expected[..1]);
+        assert_eq!(told(&task(State::InProgress, 1), &ahead, None, Some("1.0")), [""; 0]);
     }
 
     #[test]
