@@ -110,6 +110,7 @@ fn attempt() -> Attempt {
         task,
         endpoint: EndpointName::new("noop").expect("it is a name"),
         number: 1,
+        timeout: None,
         input: input(),
         cancellation: CancellationToken::new(),
         report: Report::unwatched(),

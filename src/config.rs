@@ -345,6 +345,8 @@ impl Default for Config {
 
 #[cfg(test)]
 mod tests {
+    use ekiben_actors::task::FailureCode;
+
     use super::*;
 
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problems> {
@@ -440,6 +442,31 @@ mod tests {
         let of = |endpoint: &Endpoint| (endpoint.timeout.as_secs(), endpoint.retention.as_secs(), endpoint.queue);
         assert_eq!(of(&endpoints[0]), (300, 7 * 86_400, 10));
         assert_eq!(of(&endpoints[1]), (1, 3600, 3));
+    }
+
+    #[test]
+    fn an_endpoint_retries_what_may_pass_once_it_has_attempts_and_statuses_as_often_as_crashes() {
+        let text = "[limits]\ncrash_budget = 5\n[endpoints.a]\ntype = 'noop'\n\
+                    [endpoints.b]\ntype = 'noop'\nmax_attempts = 4\nbackoff = '2s'\nbackoff_max = '1s'\n\
+                    retry_on = ['bad_input', 'timeout']\n\
+                    [endpoints.c]\ntype = 'http'\nurl = 'http://127.0.0.1:1/'\nretry_statuses = [502]\n\
+                    [endpoints.d]\ntype = 'bentoml'\nurl = 'http://127.0.0.1:1'\nretry_statuses = [500]\nmax_attempts = 2";
+        let config = load(text, &[]).unwrap().config;
+        let [a, b, c] = &config.endpoints[..] else { panic!("three endpoints: {config:?}") };
+        assert_eq!(a.retry, RetryPolicy::default());
+        let seconds = Duration::from_secs;
+        // A cap under the first bound is no cap.
+        assert_eq!((b.retry.max_attempts, b.retry.backoff, b.retry.backoff_max), (4, seconds(2), seconds(2)));
+        assert_eq!(b.retry.codes, [FailureCode::BadInput, FailureCode::Timeout]);
+        assert_eq!((c.retry.max_attempts, &c.retry.codes[..]), (5, &[][..]));
+        assert_eq!(config.services[0].retry.max_attempts, 2);
+
+        let noop = "[endpoints.a]\ntype = 'noop'\n";
+        let codes =
+            "\"timout\" is no failure after which a task can run again; did you mean \"timeout\"? write some of";
+        assert_problem(&format!("{noop}retry_on = ['timout']"), "endpoints.a.retry_on", codes);
+        assert_problem(&format!("{noop}retry_on = ['deadline']"), "endpoints.a.retry_on", "\"deadline\" is no failure");
+        assert_problem(&format!("{noop}max_attempts = 0"), "endpoints.a.max_attempts", "the least is 1");
     }
 
     #[test]

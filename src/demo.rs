@@ -85,6 +85,7 @@ mod testing {
             task,
             endpoint: EndpointName::new("demo").unwrap(),
             number: 1,
+            timeout: None,
             input,
             cancellation: Default::default(),
             report: Report::unwatched(),

@@ -31,6 +31,8 @@ mod quick_starts;
 mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
+#[path = "service/retrying.rs"]
+mod retrying;
 #[path = "service/schema_changes.rs"]
 mod schema_changes;
 #[allow(dead_code, reason = "what an event says is looked at elsewhere")]

@@ -4,6 +4,7 @@
 //! not time itself, catch its panics or watch the drain: the TaskActor wraps every run alike.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -76,6 +77,8 @@ pub struct Attempt {
     pub endpoint: EndpointName,
     /// Counted from 1, through crashes and put-backs.
     pub number: u32,
+    /// How long it may take, where that is known; it is stopped then, whether or not it looks at this.
+    pub timeout: Option<Duration>,
     pub input: Input,
     /// Fires when the attempt should stop: at a drain's end, when its time is over, or when it is canceled by force.
     pub cancellation: CancellationToken,

@@ -385,21 +385,22 @@ async fn attempt(crew: Arc<Crew>, begun: Begun, input: Option<Input>, report: Re
     if cancel.is_cancelled() {
         return (Verdict::Canceled(None), Pressure::Unknown);
     }
-    let attempt = Attempt {
-        task: lease.task,
-        endpoint: crew.name.clone(),
-        number: run.attempt,
-        input,
-        cancellation: CancellationToken::new(),
-        report,
-        outputs: Outputs::new(crew.blobs.clone(), BlobName::Output(lease.task, lease.fence), crew.output_max),
-    };
     let bounds = Bounds {
         timeout: wishes.timeout(&crew.endpoint),
         stop_grace: crew.stop_grace,
         time_left: wishes.time_left(crew.clock.now()),
         cancel,
         drain: crew.drain.clone(),
+    };
+    let attempt = Attempt {
+        task: lease.task,
+        endpoint: crew.name.clone(),
+        number: run.attempt,
+        timeout: Some(bounds.time_left.unwrap_or(Duration::MAX).min(bounds.timeout)),
+        input,
+        cancellation: CancellationToken::new(),
+        report,
+        outputs: Outputs::new(crew.blobs.clone(), BlobName::Output(lease.task, lease.fence), crew.output_max),
     };
     let (outcome, interruption) = guard::run(crew.endpoint.executor.clone(), attempt, bounds).await;
     let pressure = Pressure::of(&outcome);

@@ -21,6 +21,7 @@ fn attempt(input: Value) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 1,
+        timeout: None,
         input: Input::json(&input).unwrap(),
         cancellation: CancellationToken::new(),
         report: Report::unwatched(),

@@ -25,6 +25,7 @@ fn attempt(input: Input) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 1,
+        timeout: None,
         input,
         cancellation: CancellationToken::new(),
         report: Report::unwatched(),

@@ -143,6 +143,7 @@ fn attempt_on(body: Body) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 3,
+        timeout: None,
         input: Input { headers: Headers::of_type("text/plain"), body },
         cancellation: CancellationToken::new(),
         report: Report::unwatched(),

@@ -221,6 +221,7 @@ impl Gathering {
         let pieces: Vec<&Piece> = items.iter().map(|item| &item.piece).collect();
         attempt.input.body = merge::merged(&pieces, self.options.form).into();
         attempt.cancellation = cancellation.clone();
+        attempt.timeout = items.iter().filter_map(|item| item.attempt.timeout).max();
         attempt.report = Report::joined(items.iter().map(|item| &item.attempt.report));
         attempt
     }

@@ -96,6 +96,7 @@ impl Bench {
             task,
             endpoint: EndpointName::new("conformance").expect("it is a name"),
             number: 1,
+            timeout: None,
             input,
             cancellation: CancellationToken::new(),
             report: Report::unwatched(),

@@ -236,6 +236,7 @@ mod tests {
             task,
             endpoint: EndpointName::new("test").unwrap(),
             number: 1,
+            timeout: None,
             input: Input::new("application/json", input.to_owned()),
             cancellation: CancellationToken::new(),
             report: Report::unwatched(),

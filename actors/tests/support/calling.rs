@@ -22,6 +22,7 @@ pub fn attempt(input: Input) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 2,
+        timeout: None,
         input,
         cancellation: CancellationToken::new(),
         report: Report::unwatched(),

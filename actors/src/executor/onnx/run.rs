@@ -65,6 +65,7 @@ mod tests {
             task,
             endpoint: EndpointName::new("test").unwrap(),
             number: 1,
+            timeout: None,
             input: Input::default(),
             cancellation: CancellationToken::new(),
             report: Report::unwatched(),

@@ -185,7 +185,10 @@ impl Worker {
             task_id: attempt.task.to_string(),
             endpoint: attempt.endpoint.as_str(),
             attempt: attempt.number,
-            timeout_ms: self.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            timeout_ms: attempt
+                .timeout
+                .or(self.timeout)
+                .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             headers: attempt.input.headers.iter().collect(),
         };
         let start = match frame_start(&run.header(), attempt.input.body.len()) {
