@@ -3,13 +3,15 @@
 //! The members lie in order in blocks of bounded length. To find a place, the lengths of the blocks before are added
 //! up: for a hundred thousand members some hundred additions, where a tree would have to be walked.
 
+use std::collections::VecDeque;
+
 /// The most members of a block; a fuller one is cut in half.
 const BLOCK_MAX: usize = 512;
 
 #[derive(Clone, Debug)]
 pub struct Ranks<K> {
     /// None of them empty.
-    blocks: Vec<Vec<K>>,
+    blocks: Vec<VecDeque<K>>,
     len: usize,
 }
 
@@ -29,13 +31,13 @@ impl<K: Ord> Ranks<K> {
     }
 
     pub fn first(&self) -> Option<&K> {
-        self.blocks.first()?.first()
+        self.blocks.first()?.front()
     }
 
     /// Takes a member in, and answers whether it is new.
     pub fn insert(&mut self, key: K) -> bool {
         if self.blocks.is_empty() {
-            self.blocks.push(Vec::new());
+            self.blocks.push(VecDeque::new());
         }
         let index = self.block_of(&key).min(self.blocks.len() - 1);
         let block = &mut self.blocks[index];
@@ -65,17 +67,17 @@ impl<K: Ord> Ranks<K> {
     pub fn place(&self, key: &K) -> Option<usize> {
         let index = self.block_of(key);
         let at = self.blocks.get(index)?.binary_search(key).ok()?;
-        Some(self.blocks[..index].iter().map(Vec::len).sum::<usize>() + at)
+        Some(self.blocks[..index].iter().map(VecDeque::len).sum::<usize>() + at)
     }
 
     /// The block in which a key stands or would: the first whose last member is not before it.
     fn block_of(&self, key: &K) -> usize {
-        self.blocks.partition_point(|block| block.last().is_some_and(|last| last < key))
+        self.blocks.partition_point(|block| block.back().is_some_and(|last| last < key))
     }
 
     fn take(&mut self, index: usize, at: usize) -> K {
         self.len -= 1;
-        let key = self.blocks[index].remove(at);
+        let key = self.blocks[index].remove(at).expect("it was found there");
         if self.blocks[index].is_empty() {
             self.blocks.remove(index);
         }
