@@ -10,16 +10,19 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
 use ekiben_actors::clock::{Clock, SystemClock};
 use ekiben_actors::system::System;
-use ekiben_actors::task::EndpointName;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use ekiben_actors::task::{EndpointName, Priority};
 
 use crate::config::{self, Config};
+use crate::gates::Gates;
 use crate::traffic::Traffic;
 
 /// The state behind the routes, one for all workers.
 pub struct App {
     pub system: System,
     pub limits: Limits,
+    /// How far a submission may ask for other rules than its endpoint's.
+    pub submit: config::Submit,
+    pub gates: Gates,
     /// Set when the service stops taking tasks; told by `/readyz`. The Supervisor refuses by itself.
     pub draining: AtomicBool,
     /// Requests by route and answer, for the metrics.
@@ -59,36 +62,13 @@ pub struct Limits {
     pub sync_wait: Duration,
 }
 
-/// The bounds on those who wait for tasks, whether for their end or for their events.
+/// How those who wait for tasks are served.
+#[derive(Clone, Debug)]
 pub struct Watching {
     /// The longest that a request may wait for an end.
     pub wait_max: Duration,
     /// How long a stream of events may be silent.
     pub heartbeat: Duration,
-    /// How many may wait at a time.
-    pub limit: usize,
-    places: Arc<Semaphore>,
-}
-
-impl Watching {
-    fn new(config: &config::Http) -> Self {
-        Self {
-            wait_max: config.poll_wait_max,
-            heartbeat: config.events_heartbeat,
-            limit: config.watchers,
-            places: Arc::new(Semaphore::new(config.watchers)),
-        }
-    }
-
-    /// How many wait now.
-    pub fn taken(&self) -> usize {
-        self.limit - self.places.available_permits()
-    }
-
-    /// A place among them, as long as it is held; `None` where all are taken.
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
-    }
 }
 
 /// An endpoint as the routes see it.
@@ -99,6 +79,8 @@ pub struct Endpoint {
     pub kept_headers: Vec<HeaderName>,
     /// How long its finished tasks are kept.
     pub retention: Duration,
+    /// Of tasks whose submission does not say.
+    pub priority: Priority,
 }
 
 /// The headers that are kept with every task. Credentials are not among them, and the settings let no endpoint's
@@ -127,9 +109,11 @@ impl App {
                 read_rate_min: config.http.read_rate_min,
                 sync_wait: config.limits.sync_wait,
             },
+            submit: config.submit.clone(),
+            gates: Gates::new(config.http.submissions, config.http.waiting),
             draining: AtomicBool::new(false),
             traffic: Traffic::new(),
-            watching: Watching::new(&config.http),
+            watching: Watching { wait_max: config.http.poll_wait_max, heartbeat: config.http.events_heartbeat },
             clock: Arc::new(SystemClock),
             endpoints: RwLock::new(Served::new(config.endpoints.clone())),
         }
@@ -179,6 +163,6 @@ impl From<&config::Endpoint> for Endpoint {
         let names = KEPT_HEADERS.into_iter().chain(forwarded);
         let mut kept_headers: Vec<HeaderName> = names.filter_map(|name| name.parse().ok()).collect();
         kept_headers.retain(|name| !NEVER_KEPT.contains(name));
-        Self { name: endpoint.name.clone(), kept_headers, retention: endpoint.retention }
+        Self { name: endpoint.name.clone(), kept_headers, retention: endpoint.retention, priority: endpoint.priority }
     }
 }

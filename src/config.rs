@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ekiben_actors::executor::batch::Form;
 use ekiben_actors::lifecycle::RetryPolicy;
-use ekiben_actors::task::EndpointName;
+use ekiben_actors::task::{EndpointName, Priority};
 
 mod endpoints;
 mod layers;
@@ -26,7 +26,7 @@ use section::Setting;
 
 pub use endpoints::endpoint_name;
 pub use layers::Sources;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use show::without_secrets;
 pub use units::{Size, parse_time, show_time};
 
@@ -34,6 +34,7 @@ pub use units::{Size, parse_time, show_time};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub http: Http,
+    pub submit: Submit,
     pub store: Store,
     pub results: Results,
     pub limits: Limits,
@@ -58,10 +59,32 @@ pub struct Http {
     /// Bytes a second that a body must average; 0 asks for nothing.
     pub read_rate_min: u64,
     pub header_bytes: usize,
+    /// Submissions that are taken in at a time.
+    pub submissions: usize,
+    /// Requests that wait for a task at a time.
+    pub waiting: usize,
     pub poll_wait_max: Duration,
-    pub watchers: usize,
     pub events_heartbeat: Duration,
     pub shutdown_grace: Duration,
+}
+
+/// How far a submission may ask for more than its endpoint's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submit {
+    pub delay: Duration,
+    /// Of `queue_ttl` too.
+    pub deadline: Duration,
+    pub timeout: Duration,
+    pub retention: Duration,
+    pub max_attempts: u32,
+    pub tags: usize,
+    /// Bytes of a tag's name.
+    pub tag_key: usize,
+    pub tag_value: usize,
+    /// How long it may ask to be answered with the result.
+    pub wait: Duration,
+    /// Bytes of an envelope, which is read in memory.
+    pub envelope: u64,
 }
 
 /// Where tasks are kept.
@@ -100,10 +123,6 @@ pub struct Limits {
     pub resident: usize,
     pub crash_budget: u32,
     pub put_backs: u32,
-    /// The most that a submission may ask for; what endpoints say is not bounded by it.
-    pub max_attempts: u32,
-    pub run_time_max: Duration,
-    pub retention_max: Duration,
     pub log_lines: usize,
     pub log_bytes: usize,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
@@ -139,6 +158,8 @@ pub struct Endpoint {
     pub queue: usize,
     /// How often and when its tasks run again that failed.
     pub retry: RetryPolicy,
+    /// Of tasks whose submission does not say.
+    pub priority: Priority,
     /// `None` where each task runs by itself.
     pub batch: Option<Batch>,
     /// Empty where nothing was said.
@@ -235,6 +256,7 @@ pub struct Service {
     pub retention: Duration,
     pub queue: usize,
     pub retry: RetryPolicy,
+    pub priority: Priority,
     pub batch: Option<Batch>,
 }
 
@@ -249,6 +271,7 @@ impl Service {
             retention: self.retention,
             queue: self.queue,
             retry: self.retry.clone(),
+            priority: self.priority,
             batch: self.batch.clone(),
             description: String::new(),
             input: None,

@@ -46,7 +46,7 @@ pub async fn answer(app: &App) -> Result<HttpResponse, ApiError> {
         store: app.system.store_stats(),
         answered: app.traffic.answered(),
         took: app.traffic.took(),
-        watchers: app.watching.taken(),
+        watchers: app.gates.waiting_now(),
     };
     let text = text(snapshot).expect("writing to a string does not fail");
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
@@ -159,7 +159,7 @@ impl Snapshot {
             family.encode_histogram::<NoLabelSet>(took.sum, requests, &took.buckets, None)?;
         }
         let help = "Requests that wait for tasks now, for their end or their events";
-        gauge(encoder, "ekiben_http_watchers", help)?.encode_gauge(&(self.watchers as f64))
+        gauge(encoder, "ekiben_http_waiting", help)?.encode_gauge(&(self.watchers as f64))
     }
 }
 

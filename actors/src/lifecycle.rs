@@ -172,7 +172,7 @@ pub fn verdict(outcome: Outcome, interruption: Interruption, history: History, r
             failed(failure, answer, may_pass, Duration::ZERO, history, rules)
         }
         Outcome::FailedForNow { failure, answer, retry_after } => {
-            failed(failure, answer, true, retry_after.unwrap_or_default(), history, rules)
+            failed(failure, answer.map(|answer| *answer), true, retry_after.unwrap_or_default(), history, rules)
         }
         Outcome::PutBack { failure, retry_after } => put_back(failure, retry_after.unwrap_or_default(), history, rules),
         Outcome::Crashed(failure) => crashed(failure, history, rules),

@@ -8,17 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
+use crate::clock::stopwatch;
 use crate::executor::Report;
 use crate::journal;
 use crate::lifecycle::{Setback, Verdict};
-use crate::measure::{Histogram, TASK_SECONDS};
+use crate::measure::{Histogram, Rate, TASK_SECONDS};
 use crate::store::{
-    Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
+    Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
+    StoreError,
 };
 use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, LogTail, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
@@ -75,6 +78,11 @@ pub struct Settle(pub Settlement);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SettledInStore(pub Task);
+
+/// Deletes a finished task with all that is kept of it.
+#[derive(Message)]
+#[rtype(result = "Result<Deleted, StoreError>")]
+pub struct Delete(pub TaskId);
 
 /// No more news will come: whoever waits for a task is to be sent away.
 #[derive(Message)]
@@ -172,7 +180,7 @@ impl From<AttemptRecord> for AttemptLog {
 
 /// A page of tasks.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Task>, StoreError>")]
+#[rtype(result = "Result<Page, StoreError>")]
 pub struct List(pub ListQuery);
 
 /// How many tasks there are, by endpoint and state.
@@ -195,6 +203,7 @@ pub struct EndpointMeasures {
     pub queue_seconds: Histogram,
     /// Seconds from started to settled, one an attempt.
     pub run_seconds: Histogram,
+    finished_lately: Rate,
 }
 
 impl EndpointMeasures {
@@ -204,7 +213,13 @@ impl EndpointMeasures {
             finished: HashMap::new(),
             queue_seconds: Histogram::new(TASK_SECONDS),
             run_seconds: Histogram::new(TASK_SECONDS),
+            finished_lately: Rate::new(stopwatch()),
         }
+    }
+
+    /// How many ended within the last minute.
+    pub fn finished_per_minute(&self) -> u64 {
+        self.finished_lately.per_minute(stopwatch())
     }
 }
 
@@ -314,6 +329,7 @@ impl RegistryActor {
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
+            measures.finished_lately.note(stopwatch());
         }
         // One that ended while it waited has a start of an earlier attempt, if any.
         if let (true, Some(started), Some(finished)) = (ran, task.started_at, task.finished_at) {
@@ -494,6 +510,20 @@ impl Handler<SettledInStore> for RegistryActor {
     }
 }
 
+impl Handler<Delete> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<Deleted, StoreError>>;
+
+    fn handle(&mut self, Delete(task): Delete, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.ledger.delete(task).into_actor(self).map(|deleted, this, _| {
+            if let Ok(Deleted::Deleted(gone)) = &deleted {
+                this.recent.forget_for_good(gone.id);
+                journal::deleted(gone);
+            }
+            deleted
+        }))
+    }
+}
+
 impl Handler<DismissWatchers> for RegistryActor {
     type Result = ();
 
@@ -640,7 +670,7 @@ impl Handler<Logs> for RegistryActor {
 }
 
 impl Handler<List> for RegistryActor {
-    type Result = ResponseFuture<Result<Vec<Task>, StoreError>>;
+    type Result = ResponseFuture<Result<Page, StoreError>>;
 
     fn handle(&mut self, List(query): List, _: &mut Self::Context) -> Self::Result {
         self.ledger.list(query)

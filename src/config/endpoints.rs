@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ekiben_actors::executor::batch::Form;
 use ekiben_actors::lifecycle::RetryPolicy;
-use ekiben_actors::task::{EndpointName, FailureCode};
+use ekiben_actors::task::{EndpointName, FailureCode, NotAPriority, Priority};
 
 use super::problem::nearest;
 use super::read::{ATTEMPTS_MAX, MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
@@ -131,6 +131,7 @@ struct Rules {
     retention: Duration,
     queue: usize,
     retry: RetryPolicy,
+    priority: Priority,
 }
 
 /// `passing` are the statuses after which a task runs again in any case.
@@ -139,12 +140,14 @@ fn rules(section: &mut Section, slots: usize, passing: &[u16]) -> Rules {
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
     section.inherit("queue", "limits.queue_per_endpoint");
+    section.otherwise("priority", Value::Text("normal".to_owned()));
     Rules {
         concurrency: section.count("concurrency", 1..=CONCURRENCY_MAX),
         timeout: section.time("timeout", MOMENT..=TIME_MAX),
         retention: section.time("retention", RETENTION),
         queue: section.count("queue", 1..=TASKS_MAX),
         retry: retries(section, passing),
+        priority: section.required("priority", "\"normal\"", Priority::default(), priority),
     }
 }
 
@@ -186,12 +189,21 @@ fn retried(word: &str) -> Result<FailureCode, String> {
     })
 }
 
+fn priority(value: &Value) -> Result<Priority, String> {
+    let written = match value {
+        Value::Text(text) => text.clone(),
+        other => other.to_string(),
+    };
+    written.parse().map_err(|error: NotAPriority| error.to_string())
+}
+
 fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) -> Option<Service> {
     let Bentoml { upstream, routes, prefix, refresh } = bentoml;
     // Batchable methods of BentoML take objects of lists.
     let batch = batch(section, "fields");
     let slots = batch.as_ref().map_or(1, |batch| batch.max_size);
-    let Rules { concurrency, timeout, retention, queue, retry } = rules(section, slots, &upstream.retry_statuses);
+    let Rules { concurrency, timeout, retention, queue, retry, priority } =
+        rules(section, slots, &upstream.retry_statuses);
     Some(Service {
         name: name?,
         upstream,
@@ -203,6 +215,7 @@ fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) 
         retention,
         queue,
         retry,
+        priority,
         batch,
     })
 }
@@ -211,7 +224,7 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
     let batch = batch(section, "list");
     let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
     let passing = kind.as_ref().map_or(&[][..], EndpointKind::retry_statuses);
-    let Rules { concurrency, timeout, retention, queue, retry } = rules(section, slots, passing);
+    let Rules { concurrency, timeout, retention, queue, retry, priority } = rules(section, slots, passing);
     section.otherwise("description", Value::Text(String::new()));
     let description = section.text("description", "\"what it does\"");
     let input = section.optional_of("input", schema::input);
@@ -224,6 +237,7 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
         retention,
         queue,
         retry,
+        priority,
         batch,
         description,
         input,

@@ -21,13 +21,25 @@ use crate::error::ApiError;
 use crate::intake::answer_unread;
 use crate::problem;
 
+mod bodies;
+pub mod endpoints;
 mod events;
+mod list;
 mod live;
 pub mod openapi;
+mod submit;
 mod tasks;
 
 /// Every area of the API.
-const AREAS: &[&[Operation]] = &[tasks::OPERATIONS, live::OPERATIONS, events::OPERATIONS];
+const AREAS: &[&[Operation]] = &[
+    submit::OPERATIONS,
+    list::OPERATIONS,
+    tasks::OPERATIONS,
+    bodies::OPERATIONS,
+    live::OPERATIONS,
+    events::OPERATIONS,
+    endpoints::OPERATIONS,
+];
 
 // ---- the map ----
 

@@ -20,7 +20,7 @@ use ekiben_actors::lifecycle::RetryPolicy;
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::System;
-use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Level, Outcome, Output, TaskId};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Level, Outcome, Output, Priority, TaskId};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -139,6 +139,7 @@ fn endpoint(name: &str) -> config::Endpoint {
         retention: Duration::from_secs(24 * 60 * 60),
         retry: RetryPolicy::default(),
         queue: 100,
+        priority: Priority::default(),
         batch: None,
         description: String::new(),
         input: None,

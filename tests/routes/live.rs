@@ -101,13 +101,13 @@ async fn a_poll_waits_for_the_end_or_as_long_as_it_says() {
 
 #[actix_web::test]
 async fn no_more_wait_for_tasks_than_there_may() {
-    let service = Service::with(|config| config.http.watchers = 1).await;
+    let service = Service::with(|config| config.http.waiting = 1).await;
     let task = submit(&service, "gate", "1").await;
     let mut stream = open(&service, &path_of(&task, "/events"), None).await;
     for path in ["/events", "?wait=1s"] {
         let refused = service.ask("GET", &path_of(&task, path)).await;
-        assert_eq!(refused.headers()["retry-after"], "5");
-        assert_problem(refused, 503, "too_many_watchers").await;
+        assert_eq!(refused.headers()["retry-after"], "1");
+        assert_problem(refused, 503, "too_many_waiting").await;
     }
     service.open_gate();
     while stream.next().await.unwrap().is_some() {}
@@ -138,7 +138,7 @@ async fn a_task_tells_how_far_it_has_come_and_where_it_stands() {
     let first = tokio::time::timeout(LONG, told).await.expect("it tells in time");
     let progress = json!({ "fraction": 0.5, "message": "half way", "counters": { "tokens": 3 } });
     assert_eq!(first["progress"], progress);
-    assert_eq!(first["queue"], json!({ "position": 0, "start": null, "finish": null }));
+    assert_eq!(first["queue"], json!({ "position": null, "start": null, "finish": null }));
     let log: Value = service.ask("GET", &path_of(&first, "/logs")).await.json().await.unwrap();
     assert_eq!((&log["attempt"], &log["dropped"]), (&json!(1), &json!(0)));
     assert_eq!((&log["lines"][0]["level"], &log["lines"][0]["message"]), (&json!("warning"), &json!("hot")));

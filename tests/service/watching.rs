@@ -157,7 +157,7 @@ async fn five_thousand_watch_at_once_and_all_learn_of_the_end() {
         }
     }
     let all_watch = async {
-        while metric(&server, "ekiben_http_watchers").await < watchers as f64
+        while metric(&server, "ekiben_http_waiting").await < watchers as f64
             || started.load(Ordering::SeqCst) < watchers.div_ceil(2)
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -183,7 +183,7 @@ async fn five_thousand_watch_at_once_and_all_learn_of_the_end() {
     }
     println!("all were told within {:?}", ended.elapsed());
     let all_left = async {
-        while metric(&server, "ekiben_http_watchers").await > 0.0 {
+        while metric(&server, "ekiben_http_waiting").await > 0.0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -197,7 +197,7 @@ async fn kept(outcome: Outcome, outputs: &Outputs) -> Outcome {
         Outcome::Failed(failure, None) => Outcome::Failed(failure, None),
         Outcome::FailedForNow { failure, answer, retry_after } => {
             let answer = match answer {
-                Some(answer) => kept_output(answer, outputs).await.ok(),
+                Some(answer) => kept_output(*answer, outputs).await.ok().map(Box::new),
                 None => None,
             };
             Outcome::FailedForNow { failure, answer, retry_after }

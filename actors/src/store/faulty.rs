@@ -12,9 +12,9 @@ use futures::future::ready;
 use crate::lifecycle::Retention;
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Overdue, Place, Pruned, Queue, ReclaimPolicy,
-    Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats,
-    Wanted,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue, Page, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, Task, TaskId};
 
@@ -158,12 +158,16 @@ impl Ledger for FaultyStore {
         self.call("output", |store| store.output(task))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.call("list", |store| store.list(query))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.call("counts", |store| store.counts())
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.call("delete", |store| store.delete(task))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {

@@ -15,12 +15,12 @@ pub fn within(task: &NewTask, limits: &Limits) -> Result<(), SubmitError> {
     if let Some(asked) = options.max_attempts
         && !(1..=limits.max_attempts).contains(&asked)
     {
-        let bound = format!("it can be 1 to {} (limits.max_attempts)", limits.max_attempts);
+        let bound = format!("it can be 1 to {} (Limits::max_attempts)", limits.max_attempts);
         return Err(SubmitError::OutOfBounds { option: "max_attempts", asked: asked.to_string(), bound });
     }
     let times = [
-        ("timeout", options.timeout, limits.run_time_max, "limits.run_time_max"),
-        ("retention", options.retention, limits.retention_max, "limits.retention_max"),
+        ("timeout", options.timeout, limits.run_time_max, "Limits::run_time_max"),
+        ("retention", options.retention, limits.retention_max, "Limits::retention_max"),
     ];
     for (option, asked, most, limit) in times {
         if let Some(asked) = asked.filter(|asked| asked.is_zero() || *asked > most) {
@@ -63,7 +63,7 @@ mod tests {
             (TaskOptions { max_attempts: Some(101), ..TaskOptions::default() }, "max_attempts = 101, but"),
             (TaskOptions { timeout: seconds(0), ..TaskOptions::default() }, "timeout = 0 s, but it can be anything"),
             (TaskOptions { timeout: seconds(86_401), ..TaskOptions::default() }, "timeout = 86401 s, but"),
-            (TaskOptions { retention: seconds(9_999_999), ..TaskOptions::default() }, "up to 2592000 s (limits.ret"),
+            (TaskOptions { retention: seconds(9_999_999), ..TaskOptions::default() }, "up to 2592000 s (Limits::ret"),
         ];
         for (options, says) in cases {
             let refusal = refusal(options).expect("it is out of bounds");

@@ -13,12 +13,12 @@ use ekiben_actors::store::StoreError;
 use ekiben_actors::task::TaskId;
 use futures::stream;
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::live::{in_query, line, place_of_a_watcher, progress_json};
+use super::live::{in_query, line, progress_json};
 use super::{Answer, Call, Operation};
 use crate::error::ApiError;
+use crate::gates::Pass;
 use crate::task_json::{FailureJson, time};
 
 pub const OPERATIONS: &[Operation] =
@@ -35,7 +35,7 @@ const HEARTBEAT: &str = ": still there\n\n";
 async fn events(call: Call) -> Answer {
     let task = call.task_id()?;
     let after = last_event_id(&call)?;
-    let place = place_of_a_watcher(&call.app)?;
+    let pass = call.app.gates.waiting()?;
     let follower = call.app.system.follow(task, after).await?.ok_or(ApiError::TaskNotFound { kept: None })?;
     let was_last = after.is_some_and(|after| after.step >= EventId::END && after.attempt >= follower.task().attempt);
     if follower.task().state.is_finished() && was_last {
@@ -50,7 +50,7 @@ async fn events(call: Call) -> Answer {
     if call.request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let telling = Telling { follower, task, heartbeat: call.app.watching.heartbeat, begun: false, _place: place };
+    let telling = Telling { follower, task, heartbeat: call.app.watching.heartbeat, begun: false, _pass: pass };
     Ok(response.streaming(stream::unfold(Some(telling), |telling| async { telling?.next().await })))
 }
 
@@ -72,7 +72,7 @@ struct Telling {
     task: TaskId,
     heartbeat: Duration,
     begun: bool,
-    _place: OwnedSemaphorePermit,
+    _pass: Pass,
 }
 
 impl Telling {

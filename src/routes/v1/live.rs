@@ -11,11 +11,9 @@ use ekiben_actors::supervisor::{Foresee, Prospect, Within};
 use ekiben_actors::system::System;
 use ekiben_actors::task::{LogLine, Progress, State, Task};
 use serde_json::{Map, Number, Value, json};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::{Answer, Call, Operation};
-use crate::app::App;
 use crate::config::parse_time;
 use crate::error::ApiError;
 use crate::task_json::{Live, time};
@@ -47,7 +45,7 @@ pub async fn awaited(call: &Call) -> Result<Task, ApiError> {
     if task.state.is_finished() || wait.is_zero() {
         return Ok(task);
     }
-    let _place = place_of_a_watcher(&call.app)?;
+    let _pass = call.app.gates.waiting()?;
     let watched = call.app.system.registry.send(Watch { task: task.id }).await.unwrap_or(Err(StoreError::Closed))?;
     match watched {
         Watched::Finished(task) => Ok(task),
@@ -60,15 +58,10 @@ pub async fn awaited(call: &Call) -> Result<Task, ApiError> {
     }
 }
 
-/// A place among those who wait for tasks, as long as it is held.
-pub fn place_of_a_watcher(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
-    app.watching.place().ok_or(ApiError::TooManyWatchers { limit: app.watching.limit })
-}
-
 fn wait_of(query: &str) -> Result<Option<Duration>, ApiError> {
     let Some(text) = in_query(query, "wait") else { return Ok(None) };
     let complaint = || format!("{text:?} is not a time; write one such as 30s");
-    parse_time(&text).map(Some).ok_or_else(|| ApiError::BadQuery { name: "wait", complaint: complaint() })
+    parse_time(&text).map(Some).ok_or_else(|| ApiError::BadQuery { name: "wait".to_owned(), complaint: complaint() })
 }
 
 /// The value of a name in a query; of several the last.
@@ -120,7 +113,9 @@ fn queue_json(prospect: &Prospect) -> Value {
     let range = |within: Option<Within>| {
         within.map(|within| json!({ "earliest": time(within.earliest), "latest": time(within.latest) }))
     };
-    json!({ "position": prospect.position, "start": range(estimate.start), "finish": range(estimate.finish) })
+    // Who runs stands in no line any more.
+    let position = Some(prospect.position).filter(|position| *position > 0);
+    json!({ "position": position, "start": range(estimate.start), "finish": range(estimate.finish) })
 }
 
 #[cfg(test)]

@@ -14,8 +14,11 @@ use crate::wire;
 /// Every fragment, the frame first.
 const FRAGMENTS: &[(&str, &str)] = &[
     ("frame", include_str!("openapi/frame.json")),
+    ("submit", include_str!("openapi/submit.json")),
     ("tasks", include_str!("openapi/tasks.json")),
+    ("bodies", include_str!("openapi/bodies.json")),
     ("live", include_str!("openapi/live.json")),
+    ("endpoints", include_str!("openapi/endpoints.json")),
 ];
 
 static DOCUMENT: LazyLock<(Value, String)> = LazyLock::new(|| {

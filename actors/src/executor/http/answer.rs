@@ -75,7 +75,7 @@ impl Upstream {
         let answer = Some(Output { status: replayed.as_u16(), headers, body });
         let may_pass = self.retry_statuses.contains(&status.as_u16()) || (status.is_server_error() && asked.is_some());
         match may_pass {
-            true => Outcome::FailedForNow { failure, answer, retry_after: asked },
+            true => Outcome::FailedForNow { failure, answer: answer.map(Box::new), retry_after: asked },
             false => Outcome::Failed(failure, answer),
         }
     }

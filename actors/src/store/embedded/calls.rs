@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use crate::body::BodyFile;
 use crate::lifecycle::Retention;
 use crate::store::{
-    Canceled, Claims, Enqueued, Lease, Overdue, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run,
-    Settled, Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Deleted, Enqueued, Lease, Overdue, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
+    Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
 use crate::task::{EndpointName, NewTask, TaskId};
 
@@ -29,6 +29,7 @@ pub(super) enum Call {
     Start(Lease, Run, StartDurability, Asker<Started>),
     RequestCancel(Lease, Asker<Settled>),
     Settle(Settlement, Asker<Settled>),
+    Delete(TaskId, Asker<Deleted>),
     Prune(usize, Asker<Vec<Pruned>>),
     Close(Asker<()>),
 }
@@ -47,6 +48,7 @@ impl Call {
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
             Call::RequestCancel(_, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),
+            Call::Delete(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),
             Call::Close(asker) => answer(asker, Err(error)),
         }

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_failure_log.sql"),
     include_str!("migrations/0003_policy.sql"),
     include_str!("migrations/0004_attempts.sql"),
+    include_str!("migrations/0005_tags.sql"),
 ];
 
 /// Marks a database as ours: "Ekib" in ASCII.
