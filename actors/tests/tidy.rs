@@ -16,9 +16,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("executor", &["body", "clock", "executor", "lifecycle", "spool", "task"], &["actix", "rusqlite"]),
     ("events", &["executor", "task"], &["actix", "tokio", "futures", "rusqlite", "reqwest"]),
     ("follower", &["events", "registry", "store", "task"], &["rusqlite", "reqwest"]),
-    ("endpoint", &["executor"], &["actix", "tokio", "rusqlite", "reqwest"]),
+    ("endpoint", &["executor", "lifecycle", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("limits", &[], &["actix", "tokio", "rusqlite", "reqwest"]),
-    ("journal", &["clock", "store", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
+    ("journal", &["clock", "lifecycle", "store", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("alarm", &[], &["actix", "rusqlite", "reqwest"]),
     ("turns", &[], &["rusqlite", "reqwest"]),
     (
@@ -74,6 +74,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 /// Files that may name a driver or a client, beside the rules above.
 const ONLY_IN: &[(&str, &str)] = &[
     ("rusqlite", "store/embedded"),
+    ("httpdate", "executor/http"),
     ("hyper", "executor/http"),
     ("reqwest", "executor/http"),
     ("rustls", "executor/http"),
