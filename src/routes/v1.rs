@@ -21,6 +21,7 @@ use crate::error::ApiError;
 use crate::intake::answer_unread;
 use crate::problem;
 
+mod attempts;
 mod bodies;
 pub mod endpoints;
 mod events;
@@ -35,6 +36,7 @@ const AREAS: &[&[Operation]] = &[
     submit::OPERATIONS,
     list::OPERATIONS,
     tasks::OPERATIONS,
+    attempts::OPERATIONS,
     bodies::OPERATIONS,
     live::OPERATIONS,
     events::OPERATIONS,
