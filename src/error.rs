@@ -86,6 +86,9 @@ pub enum ApiError {
     #[error("{0}")]
     BadConcurrency(String),
 
+    #[error("the last event id {0:?} is not one of ours, which look like 2.17")]
+    BadEventId(String),
+
     // ---- the service ----
     #[error(transparent)]
     Refused(SubmitError),
@@ -146,6 +149,7 @@ impl ApiError {
             ApiError::BadQuery { .. } => "bad_query",
             ApiError::BadChange(_) => "bad_change",
             ApiError::BadConcurrency(_) => "bad_concurrency",
+            ApiError::BadEventId(_) => "bad_event_id",
             ApiError::BadOption { .. } => "invalid_option",
             ApiError::TooManySubmissions { .. } => "too_many_submissions",
             ApiError::TooManyWaiting { .. } => "too_many_waiting",
@@ -195,6 +199,7 @@ impl ResponseError for ApiError {
             | ApiError::BadQuery { .. }
             | ApiError::BadChange(_)
             | ApiError::BadConcurrency(_)
+            | ApiError::BadEventId(_)
             | ApiError::BodyBroken(_)
             | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
             ApiError::BadOption { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -25,7 +25,9 @@ mod attempts;
 mod bodies;
 mod controls;
 pub mod endpoints;
+mod events;
 mod list;
+mod live;
 pub mod openapi;
 mod submit;
 mod tasks;
@@ -37,6 +39,8 @@ const AREAS: &[&[Operation]] = &[
     tasks::OPERATIONS,
     attempts::OPERATIONS,
     bodies::OPERATIONS,
+    live::OPERATIONS,
+    events::OPERATIONS,
     endpoints::OPERATIONS,
     controls::OPERATIONS,
 ];

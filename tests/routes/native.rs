@@ -145,7 +145,7 @@ async fn an_endpoint_shows_what_it_is_and_how_it_is_doing() {
 
     let all: Value = service.ask("GET", "/v1/endpoints").await.json().await.unwrap();
     let names: Vec<&Value> = all["endpoints"].as_array().unwrap().iter().map(|endpoint| &endpoint["name"]).collect();
-    assert_eq!(names, ["echo", "gate", "heads", "fail", "large"]);
+    assert_eq!(names, ["echo", "gate", "heads", "fail", "large", "report"]);
     assert_problem(service.ask("GET", "/v1/endpoints/nowhere").await, 404, "endpoint_not_found").await;
 }
 
