@@ -14,6 +14,10 @@ use std::time::Duration;
 
 use crate::task::{EndpointName, Failure, FailureCode, Outcome, Output, State};
 
+mod batch;
+
+pub use batch::{Closing, closed, finished};
+
 /// What is made of an attempt: the task is settled, or waits again.
 #[derive(Clone, Debug)]
 pub enum Verdict {

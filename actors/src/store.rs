@@ -22,6 +22,7 @@ use crate::measure::Histogram;
 use crate::spool::Blobs;
 use crate::task::{EndpointName, Input, InputDigest, NewTask, Output, State, Task, TaskId, Timestamp};
 
+pub mod batches;
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -29,6 +30,7 @@ pub mod faulty;
 pub mod memory;
 mod paging;
 
+use batches::{BatchLedger, BatchQueue};
 use paging::Pager;
 pub use paging::{ListQuery, Page, WALK_MAX};
 
@@ -261,7 +263,7 @@ fn recorded(new: &NewTask, now: Timestamp) -> Task {
 }
 
 /// What the Supervisor does with the store.
-pub trait Queue: Send + Sync + 'static {
+pub trait Queue: BatchQueue {
     /// Records tasks, all or none; when it answers, they survive a crash. A task whose idempotency key is
     /// known to its endpoint is not recorded again: its first task is returned, and whether the input is the same. An id that is used already is
     /// [`StoreError::Failed`].
@@ -290,7 +292,7 @@ pub trait Queue: Send + Sync + 'static {
 }
 
 /// What the Registry does with the store.
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: BatchLedger {
     /// Records that an attempt starts, if the lease's fence still holds.
     fn start(&self, lease: Lease, run: Run, durability: StartDurability) -> Answer<Started>;
 

@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use crate::body::Body;
 
+mod batch;
 mod failure;
 mod options;
 
+pub use batch::{Batch, BatchCounts, BatchId, BatchState, Member};
 pub use failure::{Failure, FailureCode};
 pub use options::TaskOptions;
 
@@ -435,6 +437,8 @@ pub struct Task {
     pub deadline: Option<Timestamp>,
     /// What its submission asked for, where it asked for something.
     pub options: Option<Arc<TaskOptions>>,
+    /// The batch it belongs to, where it came with one.
+    pub batch: Option<Arc<Member>>,
 }
 
 impl Task {
@@ -459,6 +463,7 @@ impl Task {
             start_by: None,
             deadline: None,
             options: None,
+            batch: None,
         }
     }
 }

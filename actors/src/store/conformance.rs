@@ -33,6 +33,7 @@ macro_rules! cases {
     };
 }
 
+mod batches;
 mod bodies;
 mod canceling;
 mod claiming;
@@ -84,6 +85,7 @@ pub fn cases() -> Vec<Case> {
         leasing::cases(),
         canceling::cases(),
         resubmitting::cases(),
+        batches::cases(),
         bodies::cases(),
         listing::cases(),
         pruning::cases(),
@@ -95,7 +97,7 @@ pub fn cases() -> Vec<Case> {
 
 /// What a store promises whose data outlives it; the bench must be able to reopen.
 pub fn durable_cases() -> Vec<Case> {
-    reopening::cases()
+    [reopening::cases(), batches::durable_cases()].concat()
 }
 
 /// How the store before a reopening ends.

@@ -17,6 +17,8 @@ use crate::store::{
 };
 use crate::task::{EndpointName, Input, NewTask, Output, Task, TaskId};
 
+mod batches;
+
 /// Which calls fail.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultPlan {

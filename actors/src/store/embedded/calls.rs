@@ -5,11 +5,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
+use crate::lifecycle::Closing;
+use crate::store::batches::{Begun, NewBatch, Receive, Received};
 use crate::store::{
     Canceled, Claims, Deleted, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run,
     Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
-use crate::task::{EndpointName, NewTask, TaskId};
+use crate::task::{Batch, BatchId, EndpointName, NewTask, TaskId};
 
 /// Where the answer goes. Nobody may be waiting for it any more, which is no fault.
 pub(super) type Asker<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -19,6 +21,10 @@ pub(super) enum Call {
     Enqueue(Vec<(NewTask, Place)>, Asker<Vec<Enqueued>>),
     /// With the file that holds the new task's input, where the finished task's input is in one.
     Resubmit(Resubmit, Option<BodyFile>, Asker<Resubmitted>),
+    BeginBatch(NewBatch, Asker<Begun>),
+    Receive(Receive, Asker<Received>),
+    CloseBatch(BatchId, Closing, Option<u64>, Asker<Option<Batch>>),
+    BatchesToCancel(usize, Asker<Vec<BatchId>>),
     Claim(Vec<Wanted>, Asker<Claims>),
     Renew(Asker<()>),
     Cancel(TaskId, EndpointName, Duration, Asker<Canceled>),
@@ -36,6 +42,10 @@ impl Call {
         match self {
             Call::Enqueue(_, asker) => answer(asker, Err(error)),
             Call::Resubmit(_, _, asker) => answer(asker, Err(error)),
+            Call::BeginBatch(_, asker) => answer(asker, Err(error)),
+            Call::Receive(_, asker) => answer(asker, Err(error)),
+            Call::CloseBatch(_, _, _, asker) => answer(asker, Err(error)),
+            Call::BatchesToCancel(_, asker) => answer(asker, Err(error)),
             Call::Claim(_, asker) => answer(asker, Err(error)),
             Call::Renew(asker) => answer(asker, Err(error)),
             Call::Cancel(_, _, _, asker) => answer(asker, Err(error)),

@@ -41,7 +41,9 @@ impl Writer<'_> {
         let Some(row) = self.held(lease)? else { return Ok(Started::FenceLost) };
         self.starts.supersede(&self.desk.shared.starts, lease);
         self.sql.start_task.execute((row.seq, run.attempt, micros(run.started_at)))?;
+        let batch = row.task.batch.as_ref().map(|member| member.batch);
         self.group.tally.moved(row.endpoint, row.task.state, State::InProgress);
+        self.group.batches.moved(batch, row.task.state, State::InProgress);
         Ok(Started::Recorded)
     }
 
@@ -50,7 +52,7 @@ impl Writer<'_> {
         let Some(row) = self.held(lease)? else { return Ok(Started::FenceLost) };
         match row.task.state {
             State::Pending => {
-                let start = UnwrittenStart::new(lease.fence, run, row.endpoint);
+                let start = UnwrittenStart::new(lease.fence, run, &row);
                 let is_news = self.starts.add(&self.desk.shared.starts, lease.task, start);
                 if is_news {
                     self.desk.shared.counts.change().moved(row.endpoint, State::Pending, State::InProgress);
@@ -102,7 +104,7 @@ impl Writer<'_> {
         let task = &row.task;
         let started_at = task.started_at.map(micros);
         self.sql.put_back_task.execute((row.seq, task.attempt, started_at, task.crashes, micros(due_at)))?;
-        self.group.tally.moved(row.endpoint, before, State::Pending);
+        self.moved(row, before);
         Ok(())
     }
 
@@ -134,7 +136,7 @@ impl Writer<'_> {
         if let Some(output) = output {
             self.insert_output(row.seq, &output)?;
         }
-        self.group.tally.moved(row.endpoint, before, state);
+        self.moved(row, before);
         Ok(())
     }
 
@@ -182,6 +184,7 @@ impl Writer<'_> {
         for row in self.expired(max)? {
             answer.push(self.forget(row, &mut files)?);
         }
+        self.prune_batches(max)?;
         Ok(Forgotten { answer, files })
     }
 

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
+use super::batches::Batches;
+use crate::store::batches::mark;
 use crate::store::{Count, ListQuery, Page, Pager};
 use crate::task::{EndpointName, Input, InputDigest, Output, Priority, State, Task, TaskId, Timestamp};
 
@@ -40,6 +42,7 @@ pub(super) struct Tables {
     /// By key, then by value.
     tagged: HashMap<String, HashMap<String, BTreeSet<TaskId>>>,
     expiring: BTreeSet<(Timestamp, TaskId)>,
+    pub batches: Batches,
 }
 
 /// The indexes over the tasks of one endpoint.
@@ -66,7 +69,9 @@ impl Tables {
     /// Changes a row that is there, and answers the task as it is now.
     pub fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Row)) -> Task {
         let mut row = self.remove(id);
+        let before = mark(&row.task);
         change(&mut row);
+        self.batches.note_change(before, &row.task);
         let task = row.task.clone();
         self.add(row);
         task
