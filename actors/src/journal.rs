@@ -4,7 +4,7 @@
 
 use crate::clock::millis_between;
 use crate::store::Pruned;
-use crate::task::{Failure, State, Task, TaskId};
+use crate::task::{Batch, Failure, State, Task, TaskId};
 
 /// The target of every line.
 pub const TARGET: &str = "ekiben::lifecycle";
@@ -18,6 +18,29 @@ pub fn submitted(task: &Task) {
         state = task.state.as_str(),
         input_bytes = task.input_bytes,
         "submitted"
+    );
+}
+
+/// A batch is recorded, and lines may come.
+pub fn batch_begun(batch: &Batch) {
+    tracing::info!(
+        target: TARGET,
+        batch_id = %batch.id,
+        endpoint = batch.endpoint.as_str(),
+        state = batch.state.as_str(),
+        "batch_begun"
+    );
+}
+
+/// No more lines of a batch are taken: all are there, or it was canceled.
+pub fn batch_closed(batch: &Batch) {
+    tracing::info!(
+        target: TARGET,
+        batch_id = %batch.id,
+        endpoint = batch.endpoint.as_str(),
+        state = batch.state.as_str(),
+        lines = batch.counts.total(),
+        "batch_closed"
     );
 }
 

@@ -25,9 +25,11 @@ use crate::store::{
 use crate::task::{EndpointName, Failure, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
+mod batches;
 mod recent;
 mod waiting;
 
+pub use batches::{BatchMembers, FindBatch, ListBatches, OutputOf, PositionOf};
 use recent::Recent;
 use waiting::Waiting;
 

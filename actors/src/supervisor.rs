@@ -28,11 +28,13 @@ use crate::task::{EndpointName, Input, State, Task, TaskId};
 use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, TaskActor};
 use crate::turns::Turns;
 
+mod batches;
 mod commands;
 mod intake;
 mod line;
 mod pace;
 
+pub use batches::{BatchError, BeginBatch, CancelBatch, CloseBatch, ReceiveLines, TakenIn};
 pub use commands::{
     AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Recorded, Retry, RetryError, Submit,
     SubmitError,
@@ -89,6 +91,9 @@ pub struct Supervisor {
     residents: HashMap<TaskId, Resident>,
     claiming: bool,
     reclaiming: bool,
+    /// Whether what waits of canceled batches is being canceled, and whether to look once more after that.
+    canceling: bool,
+    cancel_again: bool,
     drain: Option<Draining>,
     /// Fires when a drain's grace time is over; every crew holds it.
     out_of_patience: CancellationToken,
@@ -143,6 +148,8 @@ impl Supervisor {
             residents: HashMap::new(),
             claiming: false,
             reclaiming: false,
+            canceling: false,
+            cancel_again: false,
             drain: None,
             out_of_patience: parts.out_of_patience,
             turns: Turns::default(),
@@ -367,6 +374,7 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.reclaim(ctx);
+        self.cancel_members(ctx);
         self.refill(ctx);
         ctx.run_interval(self.limits.heartbeat, Self::heartbeat);
     }

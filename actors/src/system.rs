@@ -26,6 +26,8 @@ use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Recorded, Submit, Su
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
 
+mod batches;
+
 /// Threads for blocking work beyond one a slot, for reading and writing large bodies.
 const SPARE_BLOCKING_THREADS: usize = 32;
 
