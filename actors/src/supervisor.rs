@@ -91,9 +91,7 @@ pub struct Supervisor {
     residents: HashMap<TaskId, Resident>,
     claiming: bool,
     reclaiming: bool,
-    /// Whether what waits of canceled batches is being canceled, and whether to look once more after that.
-    canceling: bool,
-    cancel_again: bool,
+    cancels: batches::Cancels,
     drain: Option<Draining>,
     /// Fires when a drain's grace time is over; every crew holds it.
     out_of_patience: CancellationToken,
@@ -148,8 +146,7 @@ impl Supervisor {
             residents: HashMap::new(),
             claiming: false,
             reclaiming: false,
-            canceling: false,
-            cancel_again: false,
+            cancels: batches::Cancels::default(),
             drain: None,
             out_of_patience: parts.out_of_patience,
             turns: Turns::default(),

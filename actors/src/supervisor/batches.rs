@@ -5,9 +5,11 @@
 //! the next heartbeat, since the store knows which canceled batches have tasks that wait.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use futures::StreamExt;
+use tokio::sync::oneshot;
 
 use super::{Cancel, CancelAnswer, SubmitError, Supervisor};
 use crate::journal;
@@ -22,6 +24,9 @@ const CANCEL_BATCHES: usize = 16;
 /// How many tasks of one are looked at in one step, and how many cancels are under way at a time.
 const CANCEL_PAGE: usize = 500;
 const CANCELS_AT_ONCE: usize = 100;
+
+/// How long an answer waits until what waited of a batch is canceled.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Begins a batch that is to receive lines, or finds the one that was begun with the same key. Answered when it is
 /// durable.
@@ -53,6 +58,8 @@ pub struct TakenIn {
     pub taken: Vec<Novelty>,
     /// The rest, for which there was no room.
     pub left: Vec<batches::Line>,
+    /// Why there was no room for any.
+    pub full: Option<SubmitError>,
 }
 
 /// Why a batch could not receive lines. None was recorded.
@@ -75,8 +82,8 @@ pub struct CloseBatch {
     pub refused: u64,
 }
 
-/// Takes no more lines and cancels all that waits. Answered when the word is durable, with the batch as it is then; its
-/// tasks follow. What runs is left to its end.
+/// Takes no more lines and cancels all that waits. Answered when that is done, or after [`CANCEL_PATIENCE`] when the word
+/// is durable and the tasks still follow, with the batch as it is then. What runs is left to its end.
 #[derive(Message)]
 #[rtype(result = "Result<Option<Batch>, StoreError>")]
 pub struct CancelBatch {
@@ -93,10 +100,18 @@ pub(super) struct LinesRecorded {
     recorded: u64,
 }
 
-/// Some canceled batch may have tasks that wait.
+/// Some canceled batch may have tasks that wait; the asker is to be told when they do no more.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct CancelMembers;
+struct CancelMembers(oneshot::Sender<()>);
+
+/// Whether what waits of canceled batches is being canceled, and what is asked for after that.
+#[derive(Default)]
+pub(super) struct Cancels {
+    under_way: bool,
+    once_more: bool,
+    askers: Vec<oneshot::Sender<()>>,
+}
 
 impl Supervisor {
     /// The line of an endpoint, and how many more tasks may join it now.
@@ -122,24 +137,29 @@ impl Supervisor {
 
     /// Cancels what waits of canceled batches; one pass at a time.
     pub(super) fn cancel_members(&mut self, ctx: &mut Context<Self>) {
-        if self.canceling {
-            self.cancel_again = true;
+        if self.cancels.under_way {
+            self.cancels.once_more = true;
             return;
         }
-        self.canceling = true;
+        self.cancels.under_way = true;
+        let askers = std::mem::take(&mut self.cancels.askers);
         let pass = CancelPass {
             queue: self.queue.clone(),
             registry: self.registry.clone(),
             supervisor: ctx.address(),
             retention: self.retention.clone(),
         };
-        ctx.spawn(pass.run().into_actor(self).map(|done, this, ctx| {
-            this.canceling = false;
+        ctx.spawn(pass.run().into_actor(self).map(move |done, this, ctx| {
+            this.cancels.under_way = false;
+            for asker in askers {
+                // Whoever asked may have gone away.
+                let _ = asker.send(());
+            }
             match done {
                 Ok(()) | Err(StoreError::Closed) => {}
                 Err(error) => tracing::warn!(%error, "a canceled batch could not be worked off; trying again"),
             }
-            if std::mem::take(&mut this.cancel_again) {
+            if std::mem::take(&mut this.cancels.once_more) {
                 this.cancel_members(ctx);
             }
         }));
@@ -228,6 +248,10 @@ impl Handler<ReceiveLines> for Supervisor {
         let ReceiveLines { batch, endpoint, mut lines, refused } = receive;
         let (line, room) = match self.line_with_room(&endpoint) {
             Ok(found) => found,
+            Err(full @ (SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. })) => {
+                let answer = TakenIn { taken: Vec::new(), left: lines, full: Some(full) };
+                return Box::pin(std::future::ready(Ok(answer)));
+            }
             Err(refusal) => return Box::pin(std::future::ready(Err(refusal.into()))),
         };
         let fits = usize::try_from(room).unwrap_or(usize::MAX).min(lines.len());
@@ -245,7 +269,7 @@ impl Handler<ReceiveLines> for Supervisor {
                         journal::submitted(&new.task);
                     }
                     let taken = enqueued.into_iter().map(|enqueued| enqueued.novelty).collect();
-                    Ok(TakenIn { taken, left })
+                    Ok(TakenIn { taken, left, full: None })
                 }
                 Ok(Received::Closed(state)) => Err(BatchError::Closed(state)),
                 Ok(Received::Unknown) => Err(BatchError::Unknown),
@@ -287,12 +311,18 @@ impl Handler<CancelBatch> for Supervisor {
 
     fn handle(&mut self, CancelBatch { batch }: CancelBatch, ctx: &mut Self::Context) -> Self::Result {
         let closed = self.queue.close_batch(batch, Closing::Cancel, None);
-        let supervisor = ctx.address();
+        let (supervisor, queue) = (ctx.address(), self.queue.clone());
         Box::pin(async move {
-            let batch = closed.await?;
-            batch.iter().for_each(journal::batch_closed);
-            supervisor.do_send(CancelMembers);
-            Ok(batch)
+            let Some(closed) = closed.await? else { return Ok(None) };
+            journal::batch_closed(&closed);
+            if closed.counts.of(State::Pending) == 0 {
+                return Ok(Some(closed));
+            }
+            let (asker, done) = oneshot::channel();
+            supervisor.do_send(CancelMembers(asker));
+            // However it went: the answer tells how far it has come.
+            let _ = tokio::time::timeout(CANCEL_PATIENCE, done).await;
+            queue.close_batch(batch, Closing::Cancel, None).await
         })
     }
 }
@@ -300,7 +330,8 @@ impl Handler<CancelBatch> for Supervisor {
 impl Handler<CancelMembers> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, _: CancelMembers, ctx: &mut Self::Context) {
+    fn handle(&mut self, CancelMembers(asker): CancelMembers, ctx: &mut Self::Context) {
+        self.cancels.askers.push(asker);
         self.cancel_members(ctx);
     }
 }

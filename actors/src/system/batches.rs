@@ -20,7 +20,8 @@ impl System {
     /// again. Answered when their tasks are durable.
     ///
     /// # Errors
-    /// Those of [`BatchError`]; no line was recorded then. Where the queue is full, try again a little later.
+    /// Those of [`BatchError`]; no line was recorded then. Where the queue is full, what is left is answered: try
+    /// that again a little later.
     pub async fn receive_lines(&self, batch: &Batch, lines: Vec<Line>) -> Result<TakenIn, BatchError> {
         let receive = ReceiveLines { batch: batch.id, endpoint: batch.endpoint.clone(), lines, refused: 0 };
         self.supervisor.send(receive).await.unwrap_or(Err(SubmitError::from(StoreError::Closed).into()))
@@ -34,7 +35,7 @@ impl System {
         self.supervisor.send(CloseBatch { batch, refused: 0 }).await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Takes no more lines, and cancels all that waits. Answered when that word is durable; the tasks follow.
+    /// Takes no more lines, and cancels all that waits; what runs is left to its end.
     ///
     /// # Errors
     /// The store could not record it.
