@@ -122,7 +122,7 @@ impl ApiError {
                 | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
                 SubmitError::Store(_) => Some(STORE_AGAIN),
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
-                SubmitError::OtherInput { .. } => None,
+                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } => None,
             },
             ApiError::TooManyUploads { .. } => Some(STORE_AGAIN),
             ApiError::NotCompleted(_) | ApiError::TooManySubmissions { .. } | ApiError::TooManyWaiting { .. } => {
@@ -183,6 +183,7 @@ impl ApiError {
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
                 SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
                 SubmitError::OtherInput { .. } => "idempotency_mismatch",
+                SubmitError::OutOfBounds { .. } => "invalid_option",
                 SubmitError::Store(_) => "store_failed",
             },
         }
@@ -225,7 +226,9 @@ impl ResponseError for ApiError {
             ApiError::TaskFailed { status, .. } => *status,
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
-            ApiError::Refused(SubmitError::OtherInput { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+            ApiError::Refused(SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. }) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -12,12 +12,16 @@ use uuid::Uuid;
 
 use crate::body::Body;
 
+mod attempt;
 mod batch;
 mod failure;
+mod live;
 mod options;
 
+pub use attempt::{AttemptOutcome, AttemptRecord, RunNotes};
 pub use batch::{Batch, BatchCounts, BatchId, BatchState, Member};
 pub use failure::{Failure, FailureCode};
+pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
 
 /// An instant, in whole microseconds of UTC.
@@ -291,6 +295,14 @@ pub enum Outcome {
     Done(Output),
     /// The failure, and where the executor has one, the answer to replay to the client (status 400 or more).
     Failed(Failure, Option<Output>),
+    /// As `Failed`, of what may well pass by what the upstream says, whatever the code: the task runs again as often as
+    /// its attempts allow.
+    FailedForNow {
+        failure: Failure,
+        answer: Option<Box<Output>>,
+        /// How long the upstream asked to wait.
+        retry_after: Option<Duration>,
+    },
     /// It stopped because its cancellation token fired.
     Canceled,
     /// Whoever was to run it has no room or is away, and nothing speaks against the task: it goes back to the queue,
@@ -439,6 +451,8 @@ pub struct Task {
     pub options: Option<Arc<TaskOptions>>,
     /// The batch it belongs to, where it came with one.
     pub batch: Option<Arc<Member>>,
+    /// Whether a client has asked, by force, that the attempt which runs be stopped and the task canceled.
+    pub cancel_requested: bool,
 }
 
 impl Task {
@@ -464,7 +478,13 @@ impl Task {
             deadline: None,
             options: None,
             batch: None,
+            cancel_requested: false,
         }
+    }
+
+    /// How long it is kept once it is finished, where it says so itself.
+    pub fn retention(&self) -> Option<Duration> {
+        self.options.as_ref()?.retention
     }
 }
 

@@ -11,13 +11,13 @@ use actix::{ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Respo
 use futures::StreamExt;
 use tokio::sync::oneshot;
 
-use super::{Cancel, CancelAnswer, SubmitError, Supervisor};
+use super::{Cancel, CancelAnswer, SubmitError, Supervisor, bounds};
 use crate::journal;
-use crate::lifecycle::{Closing, Retention};
+use crate::lifecycle::{Closing, Retention, Times};
 use crate::registry::{BatchMembers, RegistryActor, SettledInStore};
 use crate::store::batches::{self, Begun, MemberQuery, NewBatch, Receive, Received};
 use crate::store::{Canceled, Novelty, Queue, StoreError};
-use crate::task::{Batch, BatchId, BatchState, EndpointName, Priority, State, Task};
+use crate::task::{Batch, BatchId, BatchState, EndpointName, Priority, State, Task, Timestamp};
 
 /// How many canceled batches are worked off at a time.
 const CANCEL_BATCHES: usize = 16;
@@ -83,11 +83,13 @@ pub struct CloseBatch {
 }
 
 /// Takes no more lines and cancels all that waits. Answered when that is done, or after [`CANCEL_PATIENCE`] when the word
-/// is durable and the tasks still follow, with the batch as it is then. What runs is left to its end.
+/// is durable and the tasks still follow, with the batch as it is then. What runs is left to its end, unless force is
+/// wanted: then it is told to stop.
 #[derive(Message)]
 #[rtype(result = "Result<Option<Batch>, StoreError>")]
 pub struct CancelBatch {
     pub batch: BatchId,
+    pub force: bool,
 }
 
 /// The store has answered lines of a batch.
@@ -98,6 +100,8 @@ pub(super) struct LinesRecorded {
     /// For how many there was a place.
     booked: u64,
     recorded: u64,
+    /// When the first time of one of their tasks is over, where one has any.
+    first_time: Option<Timestamp>,
 }
 
 /// Some canceled batch may have tasks that wait; the asker is to be told when they do no more.
@@ -135,6 +139,15 @@ impl Supervisor {
         Ok((index, room.min(room_in_line)))
     }
 
+    fn cancel_pass(&self, ctx: &Context<Self>) -> CancelPass {
+        CancelPass {
+            queue: self.queue.clone(),
+            registry: self.registry.clone(),
+            supervisor: ctx.address(),
+            retention: self.retention.clone(),
+        }
+    }
+
     /// Cancels what waits of canceled batches; one pass at a time.
     pub(super) fn cancel_members(&mut self, ctx: &mut Context<Self>) {
         if self.cancels.under_way {
@@ -143,13 +156,7 @@ impl Supervisor {
         }
         self.cancels.under_way = true;
         let askers = std::mem::take(&mut self.cancels.askers);
-        let pass = CancelPass {
-            queue: self.queue.clone(),
-            registry: self.registry.clone(),
-            supervisor: ctx.address(),
-            retention: self.retention.clone(),
-        };
-        ctx.spawn(pass.run().into_actor(self).map(move |done, this, ctx| {
+        ctx.spawn(self.cancel_pass(ctx).run().into_actor(self).map(move |done, this, ctx| {
             this.cancels.under_way = false;
             for asker in askers {
                 // Whoever asked may have gone away.
@@ -166,6 +173,13 @@ impl Supervisor {
     }
 }
 
+/// What is canceled of a batch: what waits, or by force what runs too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Force {
+    Gentle,
+    Forced,
+}
+
 /// One pass over what waits of canceled batches.
 struct CancelPass {
     queue: Arc<dyn Queue>,
@@ -177,27 +191,35 @@ struct CancelPass {
 impl CancelPass {
     async fn run(self) -> Result<(), StoreError> {
         for batch in self.queue.batches_to_cancel(CANCEL_BATCHES).await? {
-            let mut after = 0;
-            loop {
-                let query = MemberQuery { batch, after, limit: CANCEL_PAGE, state: Some(State::Pending) };
-                let page = self.registry.send(BatchMembers(query)).await.unwrap_or(Err(StoreError::Closed))?;
-                let cancels = futures::stream::iter(page.tasks).map(|task| self.cancel(task));
-                let failed: Vec<StoreError> =
-                    cancels.buffer_unordered(CANCELS_AT_ONCE).filter_map(async |done| done.err()).collect().await;
-                if let Some(error) = failed.into_iter().next() {
-                    return Err(error);
-                }
-                let Some(next) = page.next else { break };
-                after = next;
-            }
+            self.cancel_all(batch, State::Pending, Force::Gentle).await?;
         }
         Ok(())
     }
 
-    async fn cancel(&self, task: Task) -> Result<(), StoreError> {
-        let cancel = Cancel { task: task.id, endpoint: task.endpoint.clone() };
+    /// Cancels those tasks of a batch that are in a state, page by page.
+    async fn cancel_all(&self, batch: BatchId, state: State, force: Force) -> Result<(), StoreError> {
+        let mut after = 0;
+        loop {
+            let query = MemberQuery { batch, after, limit: CANCEL_PAGE, state: Some(state) };
+            let page = self.registry.send(BatchMembers(query)).await.unwrap_or(Err(StoreError::Closed))?;
+            let cancels = futures::stream::iter(page.tasks).map(|task| self.cancel(task, force));
+            let failed: Vec<StoreError> =
+                cancels.buffer_unordered(CANCELS_AT_ONCE).filter_map(async |done| done.err()).collect().await;
+            if let Some(error) = failed.into_iter().next() {
+                return Err(error);
+            }
+            let Some(next) = page.next else { return Ok(()) };
+            after = next;
+        }
+    }
+
+    async fn cancel(&self, task: Task, force: Force) -> Result<(), StoreError> {
+        let force = force == Force::Forced;
+        let cancel = Cancel { task: task.id, endpoint: task.endpoint.clone(), force };
         match self.supervisor.send(cancel).await.unwrap_or(Err(StoreError::Closed))? {
-            CancelAnswer::Canceled | CancelAnswer::Started | CancelAnswer::Finished(_) => Ok(()),
+            CancelAnswer::Canceled | CancelAnswer::Requested | CancelAnswer::Started | CancelAnswer::Finished(_) => {
+                Ok(())
+            }
             // Its endpoint is not served any more, so that nobody but the store knows it.
             CancelAnswer::Unknown => {
                 let keep = self.retention.of(&task.endpoint);
@@ -246,6 +268,9 @@ impl Handler<ReceiveLines> for Supervisor {
     fn handle(&mut self, receive: ReceiveLines, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
         let ReceiveLines { batch, endpoint, mut lines, refused } = receive;
+        if let Some(refusal) = lines.iter().find_map(|line| bounds::within(&line.task, &self.limits).err()) {
+            return Box::pin(std::future::ready(Err(refusal.into())));
+        }
         let (line, room) = match self.line_with_room(&endpoint) {
             Ok(found) => found,
             Err(full @ (SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. })) => {
@@ -261,11 +286,12 @@ impl Handler<ReceiveLines> for Supervisor {
         let received = self.queue.receive(Receive { batch, lines, refused });
         let supervisor = ctx.address();
         Box::pin(async move {
-            let mut recorded = 0;
+            let (mut recorded, mut first_time) = (0, None);
             let answer = match received.await {
                 Ok(Received::Lines(enqueued)) => {
                     for new in enqueued.iter().filter(|enqueued| enqueued.novelty == Novelty::New) {
                         recorded += 1;
+                        first_time = first_time.into_iter().chain(Times::of(&new.task).first()).min();
                         journal::submitted(&new.task);
                     }
                     let taken = enqueued.into_iter().map(|enqueued| enqueued.novelty).collect();
@@ -275,7 +301,7 @@ impl Handler<ReceiveLines> for Supervisor {
                 Ok(Received::Unknown) => Err(BatchError::Unknown),
                 Err(error) => Err(SubmitError::Store(error).into()),
             };
-            supervisor.do_send(LinesRecorded { line, booked, recorded });
+            supervisor.do_send(LinesRecorded { line, booked, recorded, first_time });
             answer
         })
     }
@@ -284,11 +310,15 @@ impl Handler<ReceiveLines> for Supervisor {
 impl Handler<LinesRecorded> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, LinesRecorded { line, booked, recorded }: LinesRecorded, ctx: &mut Self::Context) {
+    fn handle(&mut self, recorded: LinesRecorded, ctx: &mut Self::Context) {
+        let LinesRecorded { line, booked, recorded, first_time } = recorded;
         let line = &mut self.lines[line];
         line.waiting -= booked - recorded;
         line.submitted += recorded;
         line.backlog += recorded;
+        if let Some(first) = first_time {
+            self.watch_stored(first, ctx);
+        }
         self.refill(ctx);
     }
 }
@@ -309,20 +339,23 @@ impl Handler<CloseBatch> for Supervisor {
 impl Handler<CancelBatch> for Supervisor {
     type Result = ResponseFuture<Result<Option<Batch>, StoreError>>;
 
-    fn handle(&mut self, CancelBatch { batch }: CancelBatch, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, CancelBatch { batch, force }: CancelBatch, ctx: &mut Self::Context) -> Self::Result {
         let closed = self.queue.close_batch(batch, Closing::Cancel, None);
-        let (supervisor, queue) = (ctx.address(), self.queue.clone());
+        let cancels = self.cancel_pass(ctx);
         Box::pin(async move {
             let Some(closed) = closed.await? else { return Ok(None) };
             journal::batch_closed(&closed);
-            if closed.counts.of(State::Pending) == 0 {
+            if closed.state != BatchState::Canceled || closed.finished_at.is_some() {
                 return Ok(Some(closed));
             }
             let (asker, done) = oneshot::channel();
-            supervisor.do_send(CancelMembers(asker));
+            cancels.supervisor.do_send(CancelMembers(asker));
             // However it went: the answer tells how far it has come.
             let _ = tokio::time::timeout(CANCEL_PATIENCE, done).await;
-            queue.close_batch(batch, Closing::Cancel, None).await
+            if force {
+                cancels.cancel_all(batch, State::InProgress, Force::Forced).await?;
+            }
+            cancels.queue.close_batch(batch, Closing::Cancel, None).await
         })
     }
 }

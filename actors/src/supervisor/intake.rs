@@ -105,6 +105,7 @@ impl Supervisor {
             }
             this.reclaim(ctx);
             this.cancel_members(ctx);
+            this.end_overdue(ctx);
         }));
     }
 
@@ -135,7 +136,7 @@ impl Supervisor {
                 self.lines[index].waiting += 1;
             }
         }
-        for task in reclaims.lost {
+        for task in reclaims.lost.into_iter().chain(reclaims.canceled) {
             self.registry.do_send(SettledInStore(task));
         }
         self.expect_backlog();

@@ -35,12 +35,12 @@ impl System {
         self.supervisor.send(CloseBatch { batch, refused: 0 }).await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Takes no more lines, and cancels all that waits; what runs is left to its end.
+    /// Takes no more lines, and cancels all that waits; what runs is left to its end, or by force told to stop.
     ///
     /// # Errors
     /// The store could not record it.
-    pub async fn cancel_batch(&self, batch: BatchId) -> Result<Option<Batch>, StoreError> {
-        self.supervisor.send(CancelBatch { batch }).await.unwrap_or(Err(StoreError::Closed))
+    pub async fn cancel_batch(&self, batch: BatchId, force: bool) -> Result<Option<Batch>, StoreError> {
+        self.supervisor.send(CancelBatch { batch, force }).await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// How a batch stands; `None` for an unknown one.

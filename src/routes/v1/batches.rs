@@ -34,7 +34,9 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new("GET", "/v1/batches/{batch}/results", "what came of its lines so far, in their order", |call| {
         Box::pin(results::results(call))
     }),
-    Operation::new("POST", "/v1/batches/{batch}/cancel", "cancel all that waits", |call| Box::pin(cancel(call))),
+    Operation::new("POST", "/v1/batches/{batch}/cancel", "cancel all that waits, or with force all", |call| {
+        Box::pin(cancel(call))
+    }),
 ];
 
 /// The batches on a page where the query does not say, and the most it may ask for.
@@ -161,8 +163,9 @@ async fn get(call: Call) -> Answer {
 }
 
 async fn cancel(call: Call) -> Answer {
+    let force = Parameters::of(call.query(), &["force"])?.flag("force")?;
     let id = batch(&call).await?.id;
-    let canceled = call.app.system.supervisor.send(CancelBatch { batch: id }).await??;
+    let canceled = call.app.system.supervisor.send(CancelBatch { batch: id, force }).await??;
     Ok(shown(&canceled.ok_or(ApiError::BatchNotFound)?))
 }
 

@@ -72,6 +72,8 @@ impl Row {
             deadline: optional_time(row, 25)?,
             options: options_at(row, 22)?,
             batch: member_at(row, 29)?,
+            // By its name, as its place depends on what was added to the table before it.
+            cancel_requested: row.get("cancel_requested")?,
         };
         Ok(Self {
             seq: row.get(0)?,

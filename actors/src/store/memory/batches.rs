@@ -138,15 +138,7 @@ impl Kept {
         }
         let task = batches::recorded(&line, batch, now);
         let (input, input_digest) = (line.task.input, line.task.input_digest);
-        self.tables.add(Row {
-            task: task.clone(),
-            input,
-            output: None,
-            idempotency_key: None,
-            input_digest,
-            fence: 0,
-            held: false,
-        });
+        self.tables.add(Row { input_digest, ..Row::new(task.clone(), input) });
         self.tables.batches.add(&task);
         Enqueued { task, lease: None, novelty: Novelty::New }
     }
