@@ -328,7 +328,7 @@ async fn a_batch_is_canceled_whole_and_its_results_are_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_output_too_large_for_a_line_is_linked_to_and_one_that_is_no_json_is_encoded() {
+async fn an_output_too_large_for_a_line_is_linked_to() {
     let server = Server::start(SLOW);
     let batches = Batches::of(&server);
     let large = format!(r#"{{"custom_id": "large", "input": "{}"}}"#, "x".repeat(100_000));
