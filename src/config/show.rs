@@ -6,6 +6,9 @@ use std::fmt::Write;
 use super::section::Setting;
 use super::tree::{Table, Value};
 
+/// A setting of ours that is about keys and is none.
+const BOUND_OF_KEYS: &str = "tag_key";
+
 /// What stands where a secret was.
 const MASK: &str = "***";
 
@@ -51,7 +54,7 @@ fn toml(value: &Value) -> toml::Value {
 
 /// The value to show instead; `None` where there is nothing to hide.
 fn masked(key: &str, value: &Value) -> Option<Value> {
-    if names_a_secret(key) {
+    if names_a_secret(key) && key != BOUND_OF_KEYS {
         return Some(Value::Text(MASK.to_owned()));
     }
     match value {
