@@ -28,9 +28,12 @@ use crate::task::{
 };
 use crate::turns::Turns;
 
-mod following;
+mod batches;
 mod recent;
 mod waiting;
+
+pub use batches::{BatchMembers, FindBatch, ListBatches, OutputOf, PositionOf};
+mod following;
 
 pub use following::{Follow, Followed, Standing};
 

@@ -25,6 +25,7 @@ use crate::task::{
     TaskId, Timestamp,
 };
 
+pub mod batches;
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -33,6 +34,7 @@ pub mod faulty;
 pub mod memory;
 mod paging;
 
+use batches::{BatchLedger, BatchQueue};
 use paging::Pager;
 pub use paging::{ListQuery, Page, WALK_MAX};
 
@@ -113,6 +115,7 @@ pub struct Resubmit {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives from the answer to the next line")]
 pub enum Resubmitted {
     Enqueued(Enqueued),
     /// The task has not finished yet.
@@ -354,7 +357,7 @@ fn ended_by(setback: &Setback) -> AttemptOutcome {
 }
 
 /// What the Supervisor does with the store.
-pub trait Queue: Send + Sync + 'static {
+pub trait Queue: BatchQueue {
     /// Records tasks, all or none; when it answers, they survive a crash. A task whose idempotency key is
     /// known to its endpoint is not recorded again: its first task is returned, and whether the input is the same. An id that is used already is
     /// [`StoreError::Failed`].
@@ -400,7 +403,7 @@ pub trait Queue: Send + Sync + 'static {
 }
 
 /// What the Registry does with the store.
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: BatchLedger {
     /// Records that an attempt starts, if the lease's fence still holds.
     fn start(&self, lease: Lease, run: Run, durability: StartDurability) -> Answer<Started>;
 

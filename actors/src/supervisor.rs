@@ -28,6 +28,7 @@ use crate::task::{EndpointName, Input, Rank, State, Task, TaskId};
 use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, StopRun, Stopping, TaskActor};
 use crate::turns::Turns;
 
+mod batches;
 mod bounds;
 mod commands;
 mod controls;
@@ -40,6 +41,7 @@ mod ranks;
 mod runs;
 mod waiters;
 
+pub use batches::{BatchError, BeginBatch, CancelBatch, CloseBatch, ReceiveLines, TakenIn};
 pub use commands::{
     AddEndpoint, Cancel, CancelAnswer, ControlError, Drain, Drained, Foresee, LineMeasures, MeasureLines, Pause, Purge,
     Recorded, Resume, Retry, RetryError, SetConcurrency, Submit, SubmitError,
@@ -102,6 +104,7 @@ pub struct Supervisor {
     residents: HashMap<TaskId, Resident>,
     claiming: bool,
     reclaiming: bool,
+    cancels: batches::Cancels,
     overdue: overdue::Watch,
     drain: Option<Draining>,
     /// Fires when a drain's grace time is over; every crew holds it.
@@ -164,6 +167,7 @@ impl Supervisor {
             residents: HashMap::new(),
             claiming: false,
             reclaiming: false,
+            cancels: batches::Cancels::default(),
             overdue: overdue::Watch::default(),
             drain: None,
             out_of_patience: parts.out_of_patience,
@@ -408,6 +412,7 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.reclaim(ctx);
+        self.cancel_members(ctx);
         self.end_overdue(ctx);
         self.refill(ctx);
         ctx.run_interval(self.limits.heartbeat, Self::heartbeat);

@@ -32,6 +32,8 @@ use crate::supervisor::{
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task, TaskId};
 use crate::task_actor::Crew;
 
+mod batches;
+
 /// Threads for blocking work beyond one a slot, for reading and writing large bodies.
 const SPARE_BLOCKING_THREADS: usize = 32;
 

@@ -13,12 +13,14 @@ use uuid::Uuid;
 use crate::body::Body;
 
 mod attempt;
+mod batch;
 mod failure;
 mod live;
 mod options;
 mod rank;
 
 pub use attempt::{AttemptOutcome, AttemptRecord, RunNotes};
+pub use batch::{Batch, BatchCounts, BatchId, BatchState, Member};
 pub use failure::{Failure, FailureCode};
 pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
@@ -449,6 +451,8 @@ pub struct Task {
     pub deadline: Option<Timestamp>,
     /// What its submission asked for, where it asked for something.
     pub options: Option<Arc<TaskOptions>>,
+    /// The batch it belongs to, where it came with one.
+    pub batch: Option<Arc<Member>>,
     /// Whether a client has asked, by force, that the attempt which runs be stopped and the task canceled.
     pub cancel_requested: bool,
 }
@@ -475,6 +479,7 @@ impl Task {
             start_by: None,
             deadline: None,
             options: None,
+            batch: None,
             cancel_requested: false,
         }
     }

@@ -22,6 +22,7 @@ use crate::intake::answer_unread;
 use crate::problem;
 
 mod attempts;
+mod batches;
 mod bodies;
 mod controls;
 pub mod endpoints;
@@ -43,6 +44,7 @@ const AREAS: &[&[Operation]] = &[
     events::OPERATIONS,
     endpoints::OPERATIONS,
     controls::OPERATIONS,
+    batches::OPERATIONS,
 ];
 
 // ---- the map ----

@@ -35,6 +35,7 @@ macro_rules! cases {
 }
 
 mod attempting;
+mod batches;
 mod bodies;
 mod canceling;
 mod claiming;
@@ -93,6 +94,7 @@ pub fn cases() -> Vec<Case> {
         canceling::cases(),
         controlling::cases(),
         resubmitting::cases(),
+        batches::cases(),
         bodies::cases(),
         listing::cases(),
         pruning::cases(),
@@ -104,7 +106,7 @@ pub fn cases() -> Vec<Case> {
 
 /// What a store promises whose data outlives it; the bench must be able to reopen.
 pub fn durable_cases() -> Vec<Case> {
-    reopening::cases()
+    [reopening::cases(), batches::durable_cases()].concat()
 }
 
 /// How the store before a reopening ends.

@@ -18,6 +18,8 @@ use crate::store::{
 };
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, Task, TaskId};
 
+mod batches;
+
 /// Which calls fail.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultPlan {

@@ -20,6 +20,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("live", include_str!("openapi/live.json")),
     ("endpoints", include_str!("openapi/endpoints.json")),
     ("controls", include_str!("openapi/controls.json")),
+    ("batches", include_str!("openapi/batches.json")),
 ];
 
 static DOCUMENT: LazyLock<(Value, String)> = LazyLock::new(|| {

@@ -10,14 +10,16 @@ use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::body::{Body, BodyFile};
 use crate::spool::{BlobName, Blobs};
+use crate::store::batches::{BatchQuery, MemberQuery, Members};
 use crate::store::{ListQuery, Page, StoreError};
-use crate::task::{AttemptRecord, Headers, Input, Output, Task, TaskId};
+use crate::task::{AttemptRecord, Batch, BatchId, Headers, Input, Member, Output, Task, TaskId};
 
 use super::Shared;
 use super::attempts;
 use super::calls::{Asker, answer, store_error};
 use super::headers;
 use super::inbox::{Inbox, Taken};
+use super::members::Batches;
 use super::pages::Pages;
 use super::rows::{Row, unreadable};
 
@@ -30,11 +32,16 @@ pub(super) enum Question {
     Input(TaskId, Asker<Option<Input>>),
     Output(TaskId, Asker<Option<Output>>),
     List(ListQuery, Asker<Page>),
+    Batch(BatchId, Asker<Option<Batch>>),
+    Batches(BatchQuery, Asker<Vec<Batch>>),
+    Members(MemberQuery, Asker<Members>),
+    Position(Member, Asker<Option<u64>>),
 }
 
 pub(super) struct Reader<'c> {
     sql: ReaderStatements<'c>,
     pages: Pages<'c>,
+    batches: Batches<'c>,
     shared: Arc<Shared>,
     blobs: Blobs,
 }
@@ -62,7 +69,8 @@ impl<'c> Reader<'c> {
             output_of_task: prepare(include_str!("output_of_task.sql"))?,
         };
         let pages = Pages::new(connection, shared.clone())?;
-        Ok(Self { sql, pages, shared, blobs })
+        let batches = Batches::new(connection, shared.clone())?;
+        Ok(Self { sql, pages, batches, shared, blobs })
     }
 
     /// Answers until the inbox is closed and empty.
@@ -90,6 +98,18 @@ impl<'c> Reader<'c> {
             Question::Input(task, asker) => answer(asker, self.input(task)),
             Question::Output(task, asker) => answer(asker, self.output(task)),
             Question::List(query, asker) => answer(asker, self.pages.page(&query).map_err(|error| store_error(&error))),
+            Question::Batch(batch, asker) => {
+                answer(asker, self.batches.batch(batch).map_err(|error| store_error(&error)));
+            }
+            Question::Batches(query, asker) => {
+                answer(asker, self.batches.page(&query).map_err(|error| store_error(&error)));
+            }
+            Question::Members(query, asker) => {
+                answer(asker, self.batches.members(&query).map_err(|error| store_error(&error)));
+            }
+            Question::Position(member, asker) => {
+                answer(asker, self.batches.position(&member).map_err(|error| store_error(&error)));
+            }
         }
     }
 

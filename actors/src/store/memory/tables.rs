@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
+use super::batches::Batches;
 use crate::lifecycle::Times;
+use crate::store::batches::mark;
 use crate::store::{Count, ListQuery, Page, Pager};
 use crate::task::{
     AttemptRecord, EndpointName, Input, InputDigest, Output, Priority, RunNotes, State, Task, TaskId, Timestamp,
@@ -75,6 +77,7 @@ pub(super) struct Tables {
     /// By key, then by value.
     tagged: HashMap<String, HashMap<String, BTreeSet<TaskId>>>,
     expiring: BTreeSet<(Timestamp, TaskId)>,
+    pub batches: Batches,
     /// Those that wait unheld, by the first of their times.
     overdue: BTreeSet<(Timestamp, TaskId)>,
 }
@@ -103,7 +106,9 @@ impl Tables {
     /// Changes a row that is there, and answers the task as it is now.
     pub fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Row)) -> Task {
         let mut row = self.remove(id);
+        let before = mark(&row.task);
         change(&mut row);
+        self.batches.note_change(before, &row.task);
         let task = row.task.clone();
         self.add(row);
         task
