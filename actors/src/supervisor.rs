@@ -27,6 +27,7 @@ use crate::store::{Canceled, Enqueued, Lease, Place, Queue, Resubmit, Resubmitte
 use crate::task::{EndpointName, Input, State, Task, TaskId};
 use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, TaskActor};
 use crate::turns::Turns;
+use crate::webhook::Admission;
 
 mod commands;
 mod intake;
@@ -82,6 +83,7 @@ pub struct Supervisor {
     registry: Addr<RegistryActor>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    webhooks: Admission,
     retention: Arc<Retention>,
     recruit: Box<dyn Fn(EndpointName, Endpoint) -> Arc<Crew>>,
     lines: Vec<Line>,
@@ -117,6 +119,7 @@ pub(crate) struct Parts {
     pub registry: Addr<RegistryActor>,
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    pub webhooks: Admission,
     /// How long finished tasks are kept where their endpoint does not say.
     pub retention: Duration,
     pub endpoints: Vec<(EndpointName, Endpoint)>,
@@ -136,6 +139,7 @@ impl Supervisor {
             registry: parts.registry,
             clock: parts.clock,
             limits: parts.limits,
+            webhooks: parts.webhooks,
             retention: Arc::new(Retention::new(parts.retention)),
             recruit: parts.recruit,
             lines: Vec::new(),
@@ -377,6 +381,11 @@ impl Handler<Submit> for Supervisor {
 
     fn handle(&mut self, Submit(task): Submit, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
+        if let Some(url) = &task.options.webhook
+            && let Err(refusal) = self.webhooks.check(url)
+        {
+            return Box::pin(std::future::ready(Err(refusal.into())));
+        }
         let line = match self.admit(&task.endpoint) {
             Ok(line) => line,
             Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),

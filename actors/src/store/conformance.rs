@@ -43,6 +43,7 @@ mod reopening;
 mod resubmitting;
 mod settling;
 mod submitting;
+mod webhooks;
 
 /// The lease every store under test is opened with.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -86,13 +87,14 @@ pub fn cases() -> Vec<Case> {
         listing::cases(),
         pruning::cases(),
         closing::cases(),
+        webhooks::cases(),
     ];
     themes.concat()
 }
 
 /// What a store promises whose data outlives it; the bench must be able to reopen.
 pub fn durable_cases() -> Vec<Case> {
-    reopening::cases()
+    [reopening::cases(), webhooks::durable_cases()].concat()
 }
 
 /// How the store before a reopening ends.

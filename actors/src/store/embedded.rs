@@ -24,10 +24,12 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Outbox, Place, Pruned, Queue, ReclaimPolicy,
+    Reclaims, Replayed, Report, Reported, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started,
+    Store, StoreError, StoreStats, Take, Taken, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId};
+use crate::webhook::{self, Delivery, DeliveryId, Render};
 
 mod calls;
 mod headers;
@@ -35,6 +37,7 @@ mod housekeeper;
 mod inbox;
 mod ledger;
 mod lock;
+mod outbox;
 mod queue;
 mod reader;
 mod rows;
@@ -66,6 +69,8 @@ pub struct EmbeddedOptions {
     pub inline_max: usize,
     /// The most bytes the database file may take, less bodies in files; `None` leaves it to the disk.
     pub size_max: Option<u64>,
+    /// Makes the message of a task's end, where its submission named a webhook.
+    pub render: Render,
 }
 
 impl EmbeddedOptions {
@@ -75,7 +80,13 @@ impl EmbeddedOptions {
     pub const INLINE_MAX: usize = 64 * 1024;
 
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, lease: Self::LEASE, inline_max: Self::INLINE_MAX, size_max: None }
+        Self {
+            clock,
+            lease: Self::LEASE,
+            inline_max: Self::INLINE_MAX,
+            size_max: None,
+            render: Arc::new(webhook::plain_event),
+        }
     }
 }
 
@@ -150,6 +161,7 @@ impl EmbeddedStore {
             lease_until: clock::after(now, options.lease),
             lease: options.lease,
             clock: options.clock,
+            render: options.render,
             blobs: blobs.clone(),
             epoch: begun.epoch,
             endpoints,
@@ -278,6 +290,24 @@ impl Ledger for EmbeddedStore {
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {
         self.call(|asker| Call::Prune(max, asker))
+    }
+}
+
+impl Outbox for EmbeddedStore {
+    fn take(&self, wish: Take) -> Answer<Taken> {
+        self.call(|asker| Call::Take(wish, asker))
+    }
+
+    fn report(&self, report: Report) -> Answer<Reported> {
+        self.call(|asker| Call::Report(report, asker))
+    }
+
+    fn replay(&self, delivery: DeliveryId) -> Answer<Replayed> {
+        self.call(|asker| Call::Replay(delivery, asker))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> Answer<Option<Delivery>> {
+        self.question(|asker| Question::Delivery(delivery, asker))
     }
 }
 

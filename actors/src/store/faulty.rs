@@ -11,10 +11,12 @@ use futures::future::ready;
 
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Outbox, Place, Pruned, Queue, ReclaimPolicy,
+    Reclaims, Replayed, Report, Reported, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started,
+    Store, StoreError, StoreStats, Take, Taken, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, Output, Task, TaskId};
+use crate::webhook::{Delivery, DeliveryId};
 
 /// Which calls fail.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +156,24 @@ impl Ledger for FaultyStore {
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {
         self.call("prune", |store| store.prune(max))
+    }
+}
+
+impl Outbox for FaultyStore {
+    fn take(&self, wish: Take) -> Answer<Taken> {
+        self.call("take", |store| store.take(wish))
+    }
+
+    fn report(&self, report: Report) -> Answer<Reported> {
+        self.call("report", |store| store.report(report))
+    }
+
+    fn replay(&self, delivery: DeliveryId) -> Answer<Replayed> {
+        self.call("replay", |store| store.replay(delivery))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> Answer<Option<Delivery>> {
+        self.call("delivery", |store| store.delivery(delivery))
     }
 }
 

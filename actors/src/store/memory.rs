@@ -17,12 +17,14 @@ use crate::lifecycle::{self, Reclaimed, Verdict};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    self, Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue,
-    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
-    StoreError, StoreStats, Wanted,
+    self, Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Outbox, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Replayed, Report, Reported, Resubmit, Resubmitted, Run, Settled, Settlement,
+    StartDurability, Started, Store, StoreError, StoreStats, Take, Taken, Wanted,
 };
 use crate::task::{EndpointName, Failure, Input, NewTask, Output, State, Task, TaskId, Timestamp};
+use crate::webhook::{self, Delivery, DeliveryId, Render};
 
+mod outbox;
 mod tables;
 
 use tables::{Row, Tables};
@@ -33,6 +35,8 @@ pub struct MemoryOptions {
     pub clock: Arc<dyn Clock>,
     /// How long the node's lease lasts from one renewal.
     pub lease: Duration,
+    /// Makes the message of a task's end, where its submission named a webhook.
+    pub render: Render,
 }
 
 impl MemoryOptions {
@@ -40,7 +44,7 @@ impl MemoryOptions {
     pub const LEASE: Duration = Duration::from_secs(30);
 
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, lease: Self::LEASE }
+        Self { clock, lease: Self::LEASE, render: Arc::new(webhook::plain_event) }
     }
 }
 
@@ -60,7 +64,7 @@ impl MemoryStore {
     /// An empty store; the node's lease begins now.
     pub fn new(options: MemoryOptions) -> Self {
         let lease_until = clock::after(options.clock.now(), options.lease);
-        let kept = Kept { tables: Tables::default(), lease_until };
+        let kept = Kept { tables: Tables::new(options.render.clone()), lease_until };
         Self { options, kept: Mutex::new(Some(kept)) }
     }
 
@@ -143,6 +147,24 @@ impl Ledger for MemoryStore {
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {
         self.step(|kept, now| Ok(kept.prune(max, now)))
+    }
+}
+
+impl Outbox for MemoryStore {
+    fn take(&self, wish: Take) -> Answer<Taken> {
+        self.step(|kept, now| Ok(kept.tables.deliveries.take(wish, now)))
+    }
+
+    fn report(&self, report: Report) -> Answer<Reported> {
+        self.step(|kept, _| Ok(kept.tables.deliveries.report(report)))
+    }
+
+    fn replay(&self, delivery: DeliveryId) -> Answer<Replayed> {
+        self.step(|kept, now| Ok(kept.tables.deliveries.replay(delivery, now)))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> Answer<Option<Delivery>> {
+        self.step(|kept, _| Ok(kept.tables.deliveries.get(delivery).cloned()))
     }
 }
 
@@ -332,6 +354,7 @@ impl Kept {
         let mut pruned = Vec::new();
         for id in self.tables.expired(now, max) {
             let Row { task, .. } = self.tables.remove(id);
+            self.tables.deliveries.orphan(id.into());
             pruned.push(Pruned { id, endpoint: task.endpoint, state: task.state });
         }
         pruned

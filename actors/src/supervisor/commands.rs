@@ -7,6 +7,7 @@ use actix::Message;
 use crate::endpoint::Endpoint;
 use crate::store::StoreError;
 use crate::task::{BadEndpointName, EndpointName, NewTask, State, Task, TaskId};
+use crate::webhook::BadWebhook;
 
 /// Records a task and starts it as soon as a slot is free. Answered when the task is durable.
 #[derive(Message)]
@@ -26,6 +27,8 @@ pub enum SubmitError {
     EndpointFull { endpoint: EndpointName, limit: u64, retry_after: Duration },
     #[error("the queue is full: {limit} tasks wait")]
     QueueFull { limit: u64, retry_after: Duration },
+    #[error(transparent)]
+    Webhook(#[from] BadWebhook),
     #[error("the task could not be recorded: {0}")]
     Store(#[from] StoreError),
 }

@@ -50,6 +50,19 @@ pub enum Step {
         limit: usize,
     },
     Prune,
+    /// Takes all deliveries that are due, or what there is room for.
+    Take {
+        max: usize,
+        per_host: usize,
+        busy: bool,
+    },
+    Report {
+        parcel: Index,
+        next: Tried,
+    },
+    Replay {
+        task: Index,
+    },
     Advance(Duration),
     /// The node ends and another begins on the same data; a store that cannot reopen only loses its lease.
     Restart {
@@ -67,6 +80,17 @@ pub struct Submission {
     /// The id of a task that may be there already; a fresh one otherwise.
     pub used_id: Option<Index>,
     pub large: bool,
+    /// The host that is told of the task's end.
+    pub webhook: Option<u8>,
+}
+
+/// What became of a try of a delivery.
+#[derive(Clone, Debug)]
+pub enum Tried {
+    Delivered,
+    Gone,
+    GivenUp,
+    Again { delay: Duration },
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +122,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (option::of(0..3_usize), option::of(0..5_usize), option::of(any::<Index>()), 0..6_usize)
             .prop_map(|(endpoint, state, after, limit)| Step::List { endpoint, state, after, limit }),
         2 => Just(Step::Prune),
+        4 => (0..5_usize, 1..4_usize, any::<bool>())
+            .prop_map(|(max, per_host, busy)| Step::Take { max, per_host, busy }),
+        4 => (any::<Index>(), tried()).prop_map(|(parcel, next)| Step::Report { parcel, next }),
+        1 => any::<Index>().prop_map(|task| Step::Replay { task }),
         5 => pause().prop_map(Step::Advance),
         1 => any::<bool>().prop_map(|close| Step::Restart { close }),
     ]
@@ -107,8 +135,9 @@ fn submission() -> impl Strategy<Value = Submission> {
     let used_id = option::weighted(0.05, any::<Index>());
     let large = prop_oneof![30 => Just(false), 1 => Just(true)];
     let key = option::weighted(0.3, 0..3_u8);
-    (0..3_usize, 0..3_u8, delay(), key, any::<bool>(), used_id, large).prop_map(
-        |(endpoint, priority, delay, key, here, used_id, large)| Submission {
+    let webhook = option::weighted(0.4, 0..3_u8);
+    (0..3_usize, 0..3_u8, delay(), key, any::<bool>(), used_id, large, webhook).prop_map(
+        |(endpoint, priority, delay, key, here, used_id, large, webhook)| Submission {
             endpoint,
             priority,
             delay,
@@ -116,6 +145,7 @@ fn submission() -> impl Strategy<Value = Submission> {
             here,
             used_id,
             large,
+            webhook,
         },
     )
 }
@@ -126,6 +156,15 @@ fn end() -> impl Strategy<Value = End> {
         1 => any::<bool>().prop_map(|answer| End::Failed { answer }),
         1 => Just(End::Canceled),
         2 => delay().prop_map(|delay| End::Again { delay }),
+    ]
+}
+
+fn tried() -> impl Strategy<Value = Tried> {
+    prop_oneof![
+        2 => Just(Tried::Delivered),
+        1 => Just(Tried::Gone),
+        1 => Just(Tried::GivenUp),
+        3 => delay().prop_map(|delay| Tried::Again { delay }),
     ]
 }
 

@@ -6,10 +6,11 @@ use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
 use crate::store::{
-    Canceled, Claims, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled,
-    Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Replayed, Report, Reported, Resubmit,
+    Resubmitted, Run, Settled, Settlement, StartDurability, Started, StoreError, Take, Taken, Wanted,
 };
 use crate::task::{EndpointName, NewTask, TaskId};
+use crate::webhook::DeliveryId;
 
 /// Where the answer goes. Nobody may be waiting for it any more, which is no fault.
 pub(super) type Asker<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -26,6 +27,9 @@ pub(super) enum Call {
     Start(Lease, Run, StartDurability, Asker<Started>),
     Settle(Settlement, Asker<Settled>),
     Prune(usize, Asker<Vec<Pruned>>),
+    Take(Take, Asker<Taken>),
+    Report(Report, Asker<Reported>),
+    Replay(DeliveryId, Asker<Replayed>),
     Close(Asker<()>),
 }
 
@@ -42,6 +46,9 @@ impl Call {
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),
+            Call::Take(_, asker) => answer(asker, Err(error)),
+            Call::Report(_, asker) => answer(asker, Err(error)),
+            Call::Replay(_, asker) => answer(asker, Err(error)),
             Call::Close(asker) => answer(asker, Err(error)),
         }
     }

@@ -135,7 +135,7 @@ impl Writer<'_> {
             self.insert_output(row.seq, &output)?;
         }
         self.group.tally.moved(row.endpoint, before, state);
-        Ok(())
+        self.announce_end(&row.task, row.seq)
     }
 
     fn insert_output(&mut self, seq: i64, output: &Output) -> Result<(), Trouble> {
@@ -173,6 +173,7 @@ impl Writer<'_> {
             self.sql.delete_input.execute([row.seq])?;
             self.sql.delete_output.execute([row.seq])?;
             self.group.tally.add(row.endpoint, row.task.state, -1);
+            self.orphan_delivery_of(&row.task)?;
             let input = row.input_in_file.then_some(BlobName::Input(row.task.id));
             let output = row.output_in_file.then_some(BlobName::Output(row.task.id, row.fence));
             let names = input.into_iter().chain(output);

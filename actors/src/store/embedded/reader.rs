@@ -13,11 +13,13 @@ use crate::body::{Body, BodyFile};
 use crate::spool::{BlobName, Blobs};
 use crate::store::{ListQuery, StoreError};
 use crate::task::{EndpointName, Headers, Input, Output, State, Task, TaskId};
+use crate::webhook::{Delivery, DeliveryId};
 
 use super::Shared;
 use super::calls::{Asker, answer, store_error};
 use super::headers;
 use super::inbox::{Inbox, Taken};
+use super::outbox;
 use super::queue::limit;
 use super::rows::{Row, state_number, unreadable};
 
@@ -36,6 +38,7 @@ pub(super) enum Question {
     Input(TaskId, Asker<Option<Input>>),
     Output(TaskId, Asker<Option<Output>>),
     List(ListQuery, Asker<Vec<Task>>),
+    Delivery(DeliveryId, Asker<Option<Delivery>>),
 }
 
 pub(super) struct Reader<'c> {
@@ -54,6 +57,7 @@ struct ReaderStatements<'c> {
     page_of_endpoint: Statement<'c>,
     page_of_troubled: Statement<'c>,
     page_of_unfinished: Statement<'c>,
+    delivery_by_id: Statement<'c>,
 }
 
 impl<'c> Reader<'c> {
@@ -69,6 +73,7 @@ impl<'c> Reader<'c> {
             page_of_endpoint: prepare(include_str!("page_of_endpoint.sql"))?,
             page_of_troubled: prepare(include_str!("page_of_troubled.sql"))?,
             page_of_unfinished: prepare(include_str!("page_of_unfinished.sql"))?,
+            delivery_by_id: prepare(include_str!("delivery_by_id.sql"))?,
         };
         Ok(Self { sql, shared, blobs })
     }
@@ -95,6 +100,7 @@ impl<'c> Reader<'c> {
             Question::Input(task, asker) => answer(asker, self.input(task)),
             Question::Output(task, asker) => answer(asker, self.output(task)),
             Question::List(query, asker) => answer(asker, self.list(&query).map_err(|error| store_error(&error))),
+            Question::Delivery(id, asker) => answer(asker, self.delivery(id).map_err(|error| store_error(&error))),
         }
     }
 
@@ -102,6 +108,10 @@ impl<'c> Reader<'c> {
         let names = self.shared.counts.names();
         let row = self.sql.task_by_id.query_row([task.as_bytes()], |row| Row::read(row, &names)).optional()?;
         Ok(row.map(|row| self.shared.starts.present(row)))
+    }
+
+    fn delivery(&mut self, id: DeliveryId) -> rusqlite::Result<Option<Delivery>> {
+        self.sql.delivery_by_id.query_row([id.as_bytes()], outbox::shown).optional()
     }
 
     fn input(&mut self, task: TaskId) -> Result<Option<Input>, StoreError> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::task::{EndpointName, Timestamp};
 
+use super::outbox;
 use super::rows::{EndpointId, micros, state_at, unreadable};
 use super::tally::Tally;
 
@@ -18,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_tasks.sql"),
     include_str!("migrations/0002_failure_log.sql"),
     include_str!("migrations/0003_policy.sql"),
+    include_str!("migrations/0008_webhooks.sql"),
 ];
 
 /// Marks a database as ours: "Ekib" in ASCII.
@@ -156,6 +158,7 @@ pub(super) struct Begun {
 /// Begins a new epoch: whatever was held is from now on held by somebody who is gone.
 pub(super) fn begin_epoch(connection: &Connection, now: Timestamp) -> rusqlite::Result<Begun> {
     let epoch = connection.query_row(include_str!("open_node.sql"), [micros(now)], |row| row.get(0))?;
+    outbox::free_what_was_taken(connection)?;
     let mut names = Vec::new();
     let mut endpoints = connection.prepare(include_str!("all_endpoints.sql"))?;
     let mut rows = endpoints.query([])?;

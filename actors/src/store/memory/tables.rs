@@ -9,6 +9,9 @@ use std::ops::Bound;
 
 use crate::store::{Count, ListQuery};
 use crate::task::{EndpointName, Input, Output, Priority, State, Task, TaskId, Timestamp};
+use crate::webhook::{NewDelivery, Render};
+
+use super::outbox::Deliveries;
 
 /// The greatest id there can be: a range up to an instant includes every task of that instant.
 const LAST_ID: [u8; 16] = [0xff; 16];
@@ -31,8 +34,9 @@ impl Row {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Tables {
+    pub deliveries: Deliveries,
+    render: Render,
     rows: HashMap<TaskId, Row>,
     endpoints: BTreeMap<EndpointName, OfEndpoint>,
     held: BTreeSet<TaskId>,
@@ -49,6 +53,17 @@ struct OfEndpoint {
 }
 
 impl Tables {
+    pub fn new(render: Render) -> Self {
+        Self {
+            deliveries: Deliveries::default(),
+            render,
+            rows: HashMap::new(),
+            endpoints: BTreeMap::new(),
+            held: BTreeSet::new(),
+            expiring: BTreeSet::new(),
+        }
+    }
+
     /// Adds a row whose id is not there yet.
     pub fn add(&mut self, row: Row) {
         self.enter(&row);
@@ -60,13 +75,23 @@ impl Tables {
         self.rows.get(&id)
     }
 
-    /// Changes a row that is there, and answers the task as it is now.
+    /// Changes a row that is there, and answers the task as it is now. A finished one is not changed any more.
     pub fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Row)) -> Task {
         let mut row = self.remove(id);
         change(&mut row);
         let task = row.task.clone();
+        self.announce(&row);
         self.add(row);
         task
+    }
+
+    /// A task that has just ended leaves its delivery, however it ended.
+    fn announce(&mut self, row: &Row) {
+        let Some(ended_at) = row.task.finished_at else { return };
+        let traceparent = || row.input.headers.get("traceparent").map(str::to_owned);
+        if let Some(delivery) = NewDelivery::of(&row.task, &self.render, traceparent) {
+            self.deliveries.add(delivery, ended_at);
+        }
     }
 
     /// Removes a row that is there.
