@@ -92,6 +92,7 @@ impl ApiError {
                 | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
                 SubmitError::Store(_) => Some(STORE_AGAIN),
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
+                SubmitError::OtherInput { .. } => None,
             },
             ApiError::NotCompleted(_) => Some(ASK_AGAIN),
             ApiError::BodyNotStored { .. } | ApiError::Store(_) => Some(STORE_AGAIN),
@@ -136,6 +137,7 @@ impl ApiError {
                 SubmitError::Draining { .. } => "shutting_down",
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
                 SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
+                SubmitError::OtherInput { .. } => "idempotency_mismatch",
                 SubmitError::Store(_) => "store_failed",
             },
         }
@@ -167,6 +169,7 @@ impl ResponseError for ApiError {
             ApiError::TaskFailed { status, .. } => *status,
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
+            ApiError::Refused(SubmitError::OtherInput { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

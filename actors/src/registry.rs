@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
 use tokio::sync::oneshot;
 
@@ -18,7 +19,8 @@ use crate::journal;
 use crate::lifecycle::Verdict;
 use crate::measure::{Histogram, TASK_SECONDS};
 use crate::store::{
-    Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
+    Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
+    StoreError,
 };
 use crate::task::{EndpointName, Failure, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
@@ -65,6 +67,11 @@ pub struct Settle(pub Settlement);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SettledInStore(pub Task);
+
+/// Deletes a finished task with all that is kept of it.
+#[derive(Message)]
+#[rtype(result = "Result<Deleted, StoreError>")]
+pub struct Delete(pub TaskId);
 
 /// No more news will come: whoever waits for a task is to be sent away.
 #[derive(Message)]
@@ -117,7 +124,7 @@ pub enum Watched {
 
 /// A page of tasks.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Task>, StoreError>")]
+#[rtype(result = "Result<Page, StoreError>")]
 pub struct List(pub ListQuery);
 
 /// How many tasks there are, by endpoint and state.
@@ -386,6 +393,20 @@ impl Handler<SettledInStore> for RegistryActor {
     }
 }
 
+impl Handler<Delete> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<Deleted, StoreError>>;
+
+    fn handle(&mut self, Delete(task): Delete, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.ledger.delete(task).into_actor(self).map(|deleted, this, _| {
+            if let Ok(Deleted::Deleted(gone)) = &deleted {
+                this.recent.forget_for_good(gone.id);
+                journal::deleted(gone);
+            }
+            deleted
+        }))
+    }
+}
+
 impl Handler<DismissWatchers> for RegistryActor {
     type Result = ();
 
@@ -479,7 +500,7 @@ impl Handler<Watch> for RegistryActor {
 }
 
 impl Handler<List> for RegistryActor {
-    type Result = ResponseFuture<Result<Vec<Task>, StoreError>>;
+    type Result = ResponseFuture<Result<Page, StoreError>>;
 
     fn handle(&mut self, List(query): List, _: &mut Self::Context) -> Self::Result {
         self.ledger.list(query)

@@ -78,7 +78,7 @@ async fn record(target: &Target<'_>, request: &HttpRequest, body: Payload) -> Re
     task.input.headers = wire::kept_headers(request.headers(), &target.endpoint.kept_headers);
     task.input.body = intake::take_in(task.id, request.headers(), body.into_inner(), &blobs, limits).await?;
     let recorded = target.app.system.supervisor.send(Submit(task)).await.map_err(ApiError::from)?;
-    Ok(recorded.map_err(ApiError::from)?)
+    Ok(recorded.map_err(ApiError::from)?.into_task())
 }
 
 async fn result_of(target: &Target<'_>, task: &Task, request: &HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -24,12 +24,12 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Outbox, Place, Pruned, Queue, ReclaimPolicy,
-    Reclaims, Replayed, Report, Reported, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started,
-    Store, StoreError, StoreStats, Take, Taken, Wanted,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Page, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId};
-use crate::webhook::{self, Delivery, DeliveryId, Render};
+use crate::webhook::{self, Render};
 
 mod calls;
 mod headers;
@@ -38,6 +38,7 @@ mod inbox;
 mod ledger;
 mod lock;
 mod outbox;
+mod pages;
 mod queue;
 mod reader;
 mod rows;
@@ -280,7 +281,7 @@ impl Ledger for EmbeddedStore {
         self.question(|asker| Question::Output(task, asker))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.question(|asker| Question::List(query, asker))
     }
 
@@ -288,26 +289,12 @@ impl Ledger for EmbeddedStore {
         self.known(|shared| shared.counts.all())
     }
 
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.call(|asker| Call::Delete(task, asker))
+    }
+
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {
         self.call(|asker| Call::Prune(max, asker))
-    }
-}
-
-impl Outbox for EmbeddedStore {
-    fn take(&self, wish: Take) -> Answer<Taken> {
-        self.call(|asker| Call::Take(wish, asker))
-    }
-
-    fn report(&self, report: Report) -> Answer<Reported> {
-        self.call(|asker| Call::Report(report, asker))
-    }
-
-    fn replay(&self, delivery: DeliveryId) -> Answer<Replayed> {
-        self.call(|asker| Call::Replay(delivery, asker))
-    }
-
-    fn delivery(&self, delivery: DeliveryId) -> Answer<Option<Delivery>> {
-        self.question(|asker| Question::Delivery(delivery, asker))
     }
 }
 

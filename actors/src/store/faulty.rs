@@ -11,10 +11,11 @@ use futures::future::ready;
 
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Outbox, Place, Pruned, Queue, ReclaimPolicy,
-    Reclaims, Replayed, Report, Reported, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started,
-    Store, StoreError, StoreStats, Take, Taken, Wanted,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Page, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
+use crate::store::{Outbox, Replayed, Report, Reported, Take, Taken};
 use crate::task::{EndpointName, Input, NewTask, Output, Task, TaskId};
 use crate::webhook::{Delivery, DeliveryId};
 
@@ -146,12 +147,16 @@ impl Ledger for FaultyStore {
         self.call("output", |store| store.output(task))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.call("list", |store| store.list(query))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.call("counts", |store| store.counts())
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.call("delete", |store| store.delete(task))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {

@@ -22,6 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_replay_makes_any_delivery_due_under_its_id,
         a_log_keeps_the_latest_tries,
         a_delivery_goes_with_its_task,
+        a_task_deleted_takes_its_delivery_along,
         a_pending_delivery_outlives_its_task_until_it_has_ended,
     ]
 }
@@ -301,6 +302,19 @@ async fn a_delivery_goes_with_its_task(bench: Bench) {
     bench.prune().await;
     assert_eq!(bench.find_delivery(task.id).await, None);
     assert_eq!(bench.replay(task.id).await, Replayed::Unknown);
+}
+
+async fn a_task_deleted_takes_its_delivery_along(bench: Bench) {
+    let (waiting, taken) = (bench.ended().await, bench.ended().await);
+    let parcels = bench.take_all().await;
+    let late = parcels.iter().find(|parcel| parcel.id == taken.id.into()).unwrap();
+    for task in [&waiting, &taken] {
+        assert!(matches!(bench.store.delete(task.id).await.unwrap(), Deleted::Deleted(_)));
+        assert_eq!(bench.find_delivery(task.id).await, None);
+    }
+    assert_eq!(bench.report(late, Next::Again(bench.now())).await, Reported::FenceLost);
+    bench.clock.advance(LEASE_OF_ONE);
+    assert_eq!(bench.take(take_of(ALL)).await, Taken::default());
 }
 
 async fn a_pending_delivery_outlives_its_task_until_it_has_ended(bench: Bench) {

@@ -6,9 +6,10 @@ use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
 use crate::store::{
-    Canceled, Claims, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Replayed, Report, Reported, Resubmit,
-    Resubmitted, Run, Settled, Settlement, StartDurability, Started, StoreError, Take, Taken, Wanted,
+    Canceled, Claims, Deleted, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run,
+    Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
+use crate::store::{Replayed, Report, Reported, Take, Taken};
 use crate::task::{EndpointName, NewTask, TaskId};
 use crate::webhook::DeliveryId;
 
@@ -26,6 +27,7 @@ pub(super) enum Call {
     Reclaim(usize, ReclaimPolicy, Asker<Reclaims>),
     Start(Lease, Run, StartDurability, Asker<Started>),
     Settle(Settlement, Asker<Settled>),
+    Delete(TaskId, Asker<Deleted>),
     Prune(usize, Asker<Vec<Pruned>>),
     Take(Take, Asker<Taken>),
     Report(Report, Asker<Reported>),
@@ -45,6 +47,7 @@ impl Call {
             Call::Reclaim(_, _, asker) => answer(asker, Err(error)),
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),
+            Call::Delete(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),
             Call::Take(_, asker) => answer(asker, Err(error)),
             Call::Report(_, asker) => answer(asker, Err(error)),

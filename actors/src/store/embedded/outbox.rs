@@ -3,15 +3,35 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::clock;
-use crate::store::{Replayed, Report, Reported, Take, Taken};
+use crate::store::{Answer, Outbox, Replayed, Report, Reported, Take, Taken};
 use crate::task::{Task, Timestamp};
 use crate::webhook::{Delivery, DeliveryId, DeliveryState, NewDelivery, Next, Parcel, Subject, Try, note_try};
 
-use super::calls::Trouble;
+use super::EmbeddedStore;
+use super::calls::{Call, Trouble};
 use super::headers;
 use super::queue::limit;
+use super::reader::Question;
 use super::rows::{id_at, micros, time, unreadable};
 use super::writer::Writer;
+
+impl Outbox for EmbeddedStore {
+    fn take(&self, wish: Take) -> Answer<Taken> {
+        self.call(|asker| Call::Take(wish, asker))
+    }
+
+    fn report(&self, report: Report) -> Answer<Reported> {
+        self.call(|asker| Call::Report(report, asker))
+    }
+
+    fn replay(&self, delivery: DeliveryId) -> Answer<Replayed> {
+        self.call(|asker| Call::Replay(delivery, asker))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> Answer<Option<Delivery>> {
+        self.question(|asker| Question::Delivery(delivery, asker))
+    }
+}
 
 /// A delivery with what the store alone knows of it.
 struct DeliveryRow {
@@ -92,10 +112,7 @@ impl Writer<'_> {
     pub fn insert_delivery(&mut self, delivery: &NewDelivery) -> Result<(), Trouble> {
         let NewDelivery { id, about, url, body, traceparent } = delivery;
         // An id may be used again once its task is deleted.
-        if let Some(former) = self.delivery_row(*id)? {
-            self.sql.delete_delivery.execute([id.as_bytes()])?;
-            self.note_destination(&former.host)?;
-        }
+        self.drop_delivery(*id)?;
         let host = delivery.host();
         let begun_at = micros(self.group.now);
         let params = (id.as_bytes(), about_number(*about), &host, url, body, traceparent, begun_at);
@@ -181,6 +198,13 @@ impl Writer<'_> {
         self.sql.replay_delivery.execute((id.as_bytes(), row.fence + 1, micros(self.group.now)))?;
         self.note_destination(&row.host)?;
         Ok(Replayed::Due)
+    }
+
+    /// Deletes a delivery, if it is there.
+    pub fn drop_delivery(&mut self, id: DeliveryId) -> Result<(), Trouble> {
+        let Some(row) = self.delivery_row(id)? else { return Ok(()) };
+        self.sql.delete_delivery.execute([id.as_bytes()])?;
+        self.note_destination(&row.host)
     }
 
     /// The task is deleted, and with it what tells of its end.

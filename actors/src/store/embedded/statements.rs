@@ -14,6 +14,7 @@ pub(super) struct Statements<'c> {
     pub insert_input: Statement<'c>,
     pub copy_input: Statement<'c>,
     pub insert_output: Statement<'c>,
+    pub insert_tag: Statement<'c>,
 
     pub next_priority: Statement<'c>,
     pub due_tasks: Statement<'c>,
@@ -31,6 +32,7 @@ pub(super) struct Statements<'c> {
     pub delete_task: Statement<'c>,
     pub delete_input: Statement<'c>,
     pub delete_output: Statement<'c>,
+    pub delete_tag: Statement<'c>,
 
     pub insert_delivery: Statement<'c>,
     pub delivery_by_id: Statement<'c>,
@@ -64,6 +66,7 @@ impl<'c> Statements<'c> {
             insert_input: prepare(include_str!("insert_input.sql"))?,
             copy_input: prepare(include_str!("copy_input.sql"))?,
             insert_output: prepare(include_str!("insert_output.sql"))?,
+            insert_tag: prepare(include_str!("insert_tag.sql"))?,
             next_priority: prepare(include_str!("next_priority.sql"))?,
             due_tasks: prepare(include_str!("due_tasks.sql"))?,
             next_due: prepare(include_str!("next_due.sql"))?,
@@ -78,6 +81,7 @@ impl<'c> Statements<'c> {
             delete_task: prepare(include_str!("delete_task.sql"))?,
             delete_input: prepare(include_str!("delete_input.sql"))?,
             delete_output: prepare(include_str!("delete_output.sql"))?,
+            delete_tag: prepare(include_str!("delete_tag.sql"))?,
             insert_delivery: prepare(include_str!("insert_delivery.sql"))?,
             delivery_by_id: prepare(include_str!("delivery_by_id.sql"))?,
             due_deliveries: prepare(include_str!("due_deliveries.sql"))?,

@@ -1,14 +1,35 @@
 //! The deliveries of the memory store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::clock;
-use crate::store::{Replayed, Report, Reported, Take, Taken};
+use crate::store::{Answer, Outbox, Replayed, Report, Reported, Take, Taken};
 use crate::task::Timestamp;
-use crate::webhook::{Delivery, DeliveryId, DeliveryState, NewDelivery, Next, Parcel, note_try};
+use crate::webhook::{self, Delivery, DeliveryId, DeliveryState, NewDelivery, Next, Parcel, Render, note_try};
 
-#[derive(Default)]
+use super::{MemoryStore, tables};
+
+impl Outbox for MemoryStore {
+    fn take(&self, wish: Take) -> Answer<Taken> {
+        self.step(|kept, now| Ok(kept.tables.deliveries.take(wish, now)))
+    }
+
+    fn report(&self, report: Report) -> Answer<Reported> {
+        self.step(|kept, _| Ok(kept.tables.deliveries.report(report)))
+    }
+
+    fn replay(&self, delivery: DeliveryId) -> Answer<Replayed> {
+        self.step(|kept, now| Ok(kept.tables.deliveries.replay(delivery, now)))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> Answer<Option<Delivery>> {
+        self.step(|kept, _| Ok(kept.tables.deliveries.get(delivery).cloned()))
+    }
+}
+
 pub(super) struct Deliveries {
+    render: Render,
     rows: HashMap<DeliveryId, Row>,
     /// What can be taken and when, by host.
     waiting: BTreeMap<String, BTreeSet<(Timestamp, DeliveryId)>>,
@@ -29,7 +50,26 @@ struct Row {
     orphan: bool,
 }
 
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self::new(Arc::new(webhook::plain_event))
+    }
+}
+
 impl Deliveries {
+    pub fn new(render: Render) -> Self {
+        Self { render, rows: HashMap::new(), waiting: BTreeMap::new() }
+    }
+
+    /// What a task leaves that has ended by now, where its submission named a webhook.
+    pub fn announce(&mut self, ended: &tables::Row) {
+        let Some(ended_at) = ended.task.finished_at else { return };
+        let traceparent = || ended.input.headers.get("traceparent").map(str::to_owned);
+        if let Some(delivery) = NewDelivery::of(&ended.task, &self.render, traceparent) {
+            self.add(delivery, ended_at);
+        }
+    }
+
     /// Records a delivery that is due now.
     pub fn add(&mut self, new: NewDelivery, now: Timestamp) {
         // An id may be used again once its task is deleted.
@@ -128,6 +168,11 @@ impl Deliveries {
         (row.begun_at, row.tries) = (now, 0);
         self.enter(row);
         Replayed::Due
+    }
+
+    /// Deletes a delivery, if it is there.
+    pub fn forget(&mut self, id: DeliveryId) {
+        self.leave(id);
     }
 
     /// What a delivery tells of is deleted: it goes too, now or when it has ended.
