@@ -9,6 +9,7 @@ use ekiben_actors::spool::SpoolError;
 use ekiben_actors::store::StoreError;
 use ekiben_actors::supervisor::{RetryError, SubmitError};
 use ekiben_actors::task::{EndpointName, State, TaskId};
+use ekiben_actors::webhook::BadWebhook;
 
 use crate::wire::{self, brief};
 
@@ -33,6 +34,9 @@ pub enum ApiError {
     /// What a query says cannot be meant; the complaint names the value and the way out.
     #[error("{name} in the query: {complaint}")]
     BadQuery { name: &'static str, complaint: String },
+    /// The same of a header.
+    #[error("the header {name}: {complaint}")]
+    BadHeader { name: &'static str, complaint: String },
 
     // ---- its body ----
     #[error("the body is larger than the limit of {limit} bytes")]
@@ -49,6 +53,8 @@ pub enum ApiError {
     // ---- the task ----
     #[error("task_id not found{}", .kept.map(|kept| format!(": results are kept for {}", brief(kept))).unwrap_or_default())]
     TaskNotFound { kept: Option<Duration> },
+    #[error("no message of a webhook has this id")]
+    DeliveryNotFound,
     #[error("task {0} is not completed yet")]
     NotCompleted(TaskId),
     #[error("task {0} was canceled")]
@@ -92,7 +98,7 @@ impl ApiError {
                 | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
                 SubmitError::Store(_) => Some(STORE_AGAIN),
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
-                SubmitError::OtherInput { .. } => None,
+                SubmitError::OtherInput { .. } | SubmitError::Webhook(_) => None,
             },
             ApiError::NotCompleted(_) => Some(ASK_AGAIN),
             ApiError::BodyNotStored { .. } | ApiError::Store(_) => Some(STORE_AGAIN),
@@ -120,6 +126,8 @@ impl ApiError {
             ApiError::HeadTooLarge { .. } => "head_too_large",
             ApiError::TaskIdRequired => "task_id_required",
             ApiError::BadQuery { .. } => "bad_query",
+            ApiError::BadHeader { .. } => "bad_header",
+            ApiError::DeliveryNotFound => "delivery_not_found",
             ApiError::BodyTooLarge { .. } => "body_too_large",
             ApiError::BodyTooSlow { .. } => "body_too_slow",
             ApiError::BodyBroken(_) => "body_broken",
@@ -138,6 +146,8 @@ impl ApiError {
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
                 SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
                 SubmitError::OtherInput { .. } => "idempotency_mismatch",
+                SubmitError::Webhook(BadWebhook::NoSecret) => "no_webhooks",
+                SubmitError::Webhook(_) => "bad_webhook",
                 SubmitError::Store(_) => "store_failed",
             },
         }
@@ -155,11 +165,12 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            ApiError::NoRoute | ApiError::TaskNotFound { .. } => StatusCode::NOT_FOUND,
+            ApiError::NoRoute | ApiError::TaskNotFound { .. } | ApiError::DeliveryNotFound => StatusCode::NOT_FOUND,
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ApiError::TaskIdRequired
             | ApiError::BadQuery { .. }
+            | ApiError::BadHeader { .. }
             | ApiError::BodyBroken(_)
             | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
             ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -169,7 +180,9 @@ impl ResponseError for ApiError {
             ApiError::TaskFailed { status, .. } => *status,
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
-            ApiError::Refused(SubmitError::OtherInput { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+            ApiError::Refused(SubmitError::OtherInput { .. } | SubmitError::Webhook(_)) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

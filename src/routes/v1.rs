@@ -23,9 +23,10 @@ use crate::problem;
 
 pub mod openapi;
 mod tasks;
+mod webhooks;
 
 /// Every area of the API.
-const AREAS: &[&[Operation]] = &[tasks::OPERATIONS];
+const AREAS: &[&[Operation]] = &[tasks::OPERATIONS, webhooks::OPERATIONS];
 
 // ---- the map ----
 

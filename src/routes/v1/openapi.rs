@@ -12,8 +12,11 @@ use serde_json::{Map, Value};
 use crate::wire;
 
 /// Every fragment, the frame first.
-const FRAGMENTS: &[(&str, &str)] =
-    &[("frame", include_str!("openapi/frame.json")), ("tasks", include_str!("openapi/tasks.json"))];
+const FRAGMENTS: &[(&str, &str)] = &[
+    ("frame", include_str!("openapi/frame.json")),
+    ("tasks", include_str!("openapi/tasks.json")),
+    ("webhooks", include_str!("openapi/webhooks.json")),
+];
 
 static DOCUMENT: LazyLock<(Value, String)> = LazyLock::new(|| {
     let document = merged();

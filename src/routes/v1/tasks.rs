@@ -36,6 +36,7 @@ const PAGE_MAX: usize = 1000;
 async fn submit(mut call: Call) -> Answer {
     let endpoint = call.endpoint()?;
     let mut task = NewTask::new(endpoint.name.clone(), Input::default());
+    task.options.webhook = super::webhooks::named_in(call.headers())?;
     task.input.headers = wire::kept_headers(call.headers(), &endpoint.kept_headers);
     let (blobs, mut body) = (call.app.system.blobs(), call.take_body());
     let received = intake::receive(task.id, call.headers(), &mut body, &blobs, &call.app.limits).await;
