@@ -39,6 +39,8 @@ mod stopping;
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/webhooks.rs"]
+mod webhooks;
 #[path = "service/workers.rs"]
 mod workers;
 #[path = "service/yielding.rs"]

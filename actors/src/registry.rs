@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
 use crate::bell::Bell;
+use crate::clock::stopwatch;
 use crate::journal;
 use crate::lifecycle::Verdict;
-use crate::measure::{Histogram, TASK_SECONDS};
+use crate::measure::{Histogram, Rate, TASK_SECONDS};
 use crate::store::{
     Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
     StoreError,
@@ -147,6 +148,7 @@ pub struct EndpointMeasures {
     pub queue_seconds: Histogram,
     /// Seconds from started to settled, one an attempt.
     pub run_seconds: Histogram,
+    finished_lately: Rate,
 }
 
 impl EndpointMeasures {
@@ -156,7 +158,13 @@ impl EndpointMeasures {
             finished: HashMap::new(),
             queue_seconds: Histogram::new(TASK_SECONDS),
             run_seconds: Histogram::new(TASK_SECONDS),
+            finished_lately: Rate::new(stopwatch()),
         }
+    }
+
+    /// How many ended within the last minute.
+    pub fn finished_per_minute(&self) -> u64 {
+        self.finished_lately.per_minute(stopwatch())
     }
 }
 
@@ -253,6 +261,7 @@ impl RegistryActor {
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
+            measures.finished_lately.note(stopwatch());
         }
         if let (Some(started), Some(finished)) = (task.started_at, task.finished_at) {
             measures.run_seconds.observe(seconds_between(started, finished));

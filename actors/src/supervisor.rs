@@ -223,7 +223,7 @@ impl Supervisor {
             line.resident -= usize::from(submitted.place == Place::Here);
             return;
         };
-        line.submitted += 1;
+        line.note_submission();
         match lease {
             Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input, ctx),
             None => {

@@ -28,7 +28,7 @@ use crate::store::{Ledger, Replayed, Store, StoreError, StoreStats};
 use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Recorded, Submit, SubmitError, Supervisor};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
-use crate::webhook::{Admission, BadWebhook, Delivery, DeliveryId};
+use crate::webhook::{Admission, Delivery, DeliveryId};
 
 /// Threads for blocking work beyond one a slot, for reading and writing large bodies.
 const SPARE_BLOCKING_THREADS: usize = 32;
@@ -336,12 +336,9 @@ impl System {
         self.executors.read().expect("nobody panics while holding it").get(endpoint)?.description()
     }
 
-    /// Checks the URL of a webhook as a submission's is.
-    ///
-    /// # Errors
-    /// Why nothing will ever be sent there.
-    pub fn check_webhook(&self, url: &str) -> Result<(), BadWebhook> {
-        self.owned.webhooks.check(url)
+    /// Which webhooks submissions may name.
+    pub fn webhooks(&self) -> &Admission {
+        &self.owned.webhooks
     }
 
     /// A delivery of a webhook and its log; `None` where what has that id has not ended, or asked for none.

@@ -141,6 +141,8 @@ pub struct LineMeasures {
     pub oldest_waiting: Duration,
     /// Tasks recorded by this node since it started.
     pub submitted: u64,
+    /// Of those, how many within the last minute.
+    pub submitted_per_minute: u64,
     /// Submissions refused because a queue was full.
     pub refused: u64,
 }

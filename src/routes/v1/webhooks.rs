@@ -1,7 +1,6 @@
 //! Webhooks: what became of the message about a task's end, and sending it again.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderMap;
 use ekiben_actors::store::Replayed;
 use ekiben_actors::webhook::DeliveryId;
 use serde_json::json;
@@ -16,19 +15,6 @@ pub const OPERATIONS: &[Operation] = &[
     }),
     Operation::new("POST", "/v1/webhooks/{delivery}/replay", "send a message once more", |call| Box::pin(replay(call))),
 ];
-
-/// The header in which a submission names its webhook.
-const WEBHOOK: &str = "ekiben-webhook";
-
-/// The webhook that a submission names.
-pub fn named_in(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(WEBHOOK) else { return Ok(None) };
-    let url = value.to_str().map_err(|_| ApiError::BadHeader {
-        name: "Ekiben-Webhook",
-        complaint: "it is not a URL; write one such as https://example.com/hook".to_owned(),
-    })?;
-    Ok(Some(url.to_owned()))
-}
 
 async fn of_task(call: Call) -> Answer {
     let id = call.task_id()?;
