@@ -20,6 +20,8 @@ mod observing;
 #[cfg(feature = "onnx")]
 #[path = "service/onnx.rs"]
 mod onnx;
+#[path = "service/openapi.rs"]
+mod openapi;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/program.rs"]
 mod program;

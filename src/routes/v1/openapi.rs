@@ -14,7 +14,10 @@ use crate::wire;
 /// Every fragment, the frame first.
 const FRAGMENTS: &[(&str, &str)] = &[
     ("frame", include_str!("openapi/frame.json")),
+    ("submit", include_str!("openapi/submit.json")),
     ("tasks", include_str!("openapi/tasks.json")),
+    ("bodies", include_str!("openapi/bodies.json")),
+    ("endpoints", include_str!("openapi/endpoints.json")),
     ("webhooks", include_str!("openapi/webhooks.json")),
 ];
 
