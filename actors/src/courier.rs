@@ -24,7 +24,7 @@ mod sender;
 use sender::{Sender, Trouble};
 
 /// How often the store is looked into, whatever was heard of.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The pause before the store is asked again when it could not serve.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
