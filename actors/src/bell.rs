@@ -14,6 +14,7 @@ impl Bell {
     }
 
     /// Waits for a ring.
+    #[cfg(feature = "http")]
     pub async fn rung(&self) {
         self.0.notified().await;
     }

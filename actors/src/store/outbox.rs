@@ -32,11 +32,6 @@ impl Take {
             None => self.under_way.push((host.to_owned(), number)),
         }
     }
-
-    /// How many hosts have no room.
-    pub(super) fn full_hosts(&self) -> usize {
-        self.under_way.iter().filter(|(_, number)| *number >= self.per_host).count()
-    }
 }
 
 /// What `take` answers.

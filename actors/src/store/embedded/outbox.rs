@@ -137,7 +137,7 @@ impl Writer<'_> {
 
     /// Each host that is not full has one to take, so that these are enough.
     fn due_destinations(&mut self, wish: &Take) -> rusqlite::Result<Vec<String>> {
-        let most = if wish.max == 0 { 0 } else { wish.max.saturating_add(wish.full_hosts()) };
+        let most = if wish.max == 0 { 0 } else { wish.max.saturating_add(full_hosts(wish)) };
         let rows = self.sql.due_destinations.query_map((micros(self.group.now), limit(most)), |row| row.get(0))?;
         rows.collect()
     }
@@ -159,7 +159,7 @@ impl Writer<'_> {
     }
 
     fn next_free(&mut self, wish: &Take) -> rusqlite::Result<Option<Timestamp>> {
-        let most = limit(wish.full_hosts().saturating_add(1));
+        let most = limit(full_hosts(wish).saturating_add(1));
         let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, time(1, row.get(1)?)?));
         for row in self.sql.next_destinations.query_map([most], read)? {
             let (host, free_at) = row?;
@@ -236,6 +236,11 @@ impl Writer<'_> {
         }
         Ok(())
     }
+}
+
+/// How many hosts have no room.
+fn full_hosts(wish: &Take) -> usize {
+    wish.under_way.iter().filter(|(_, number)| *number >= wish.per_host).count()
 }
 
 /// Whether a task's submission named a webhook.
