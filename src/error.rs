@@ -110,7 +110,7 @@ impl ApiError {
                 | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
                 SubmitError::Store(_) => Some(STORE_AGAIN),
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
-                SubmitError::OtherInput { .. } | SubmitError::Webhook(_) => None,
+                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } | SubmitError::Webhook(_) => None,
             },
             ApiError::NotCompleted(_) | ApiError::TooManySubmissions { .. } | ApiError::TooManyWaiting { .. } => {
                 Some(ASK_AGAIN)
@@ -165,7 +165,7 @@ impl ApiError {
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
                 SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
                 SubmitError::OtherInput { .. } => "idempotency_mismatch",
-                SubmitError::Webhook(_) => "invalid_option",
+                SubmitError::OutOfBounds { .. } | SubmitError::Webhook(_) => "invalid_option",
                 SubmitError::Store(_) => "store_failed",
             },
         }
@@ -201,9 +201,9 @@ impl ResponseError for ApiError {
             ApiError::TaskFailed { status, .. } => *status,
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
-            ApiError::Refused(SubmitError::OtherInput { .. } | SubmitError::Webhook(_)) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            ApiError::Refused(
+                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } | SubmitError::Webhook(_),
+            ) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

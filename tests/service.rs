@@ -33,6 +33,8 @@ mod quick_starts;
 mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
+#[path = "service/retrying.rs"]
+mod retrying;
 #[path = "service/schema_changes.rs"]
 mod schema_changes;
 #[path = "service/stopping.rs"]

@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "http")]
 use crate::courier::{Courier, OnItsWay, Webhooks};
 use crate::endpoint::Endpoint;
+use crate::executor::report::LogBounds;
 use crate::executor::{Description, Executor};
 use crate::lifecycle::{Budgets, Retention};
 use crate::limits::Limits;
@@ -234,6 +235,7 @@ impl Builder {
                         output_max: limits.output_max,
                         stop_grace: limits.stop_grace,
                         progress_interval: limits.progress_interval,
+                        log_bounds: LogBounds { lines: limits.log_lines, bytes: limits.log_bytes },
                         budgets: Budgets { crashes: limits.crash_budget, put_backs: limits.put_backs },
                         drain: drain.clone(),
                         ended: ended.clone(),

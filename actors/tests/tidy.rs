@@ -24,7 +24,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("turns", &[], &["rusqlite", "reqwest"]),
     (
         "registry",
-        &["alarm", "bell", "body", "journal", "lifecycle", "measure", "store", "task", "turns"],
+        &["alarm", "bell", "body", "executor", "journal", "lifecycle", "measure", "store", "task", "turns"],
         &["rusqlite", "reqwest"],
     ),
     (
