@@ -22,9 +22,10 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("bell", &[], &["actix", "rusqlite", "reqwest"]),
     ("courier", &["bell", "clock", "executor", "store", "task", "webhook"], &["actix", "rusqlite"]),
     ("turns", &[], &["rusqlite", "reqwest"]),
+    ("rate", &["clock"], &["actix", "tokio", "rusqlite", "reqwest"]),
     (
         "registry",
-        &["alarm", "bell", "body", "executor", "journal", "lifecycle", "measure", "store", "task", "turns"],
+        &["alarm", "bell", "body", "executor", "journal", "lifecycle", "measure", "rate", "store", "task", "turns"],
         &["rusqlite", "reqwest"],
     ),
     (
@@ -42,6 +43,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "journal",
             "lifecycle",
             "limits",
+            "rate",
             "registry",
             "store",
             "task",

@@ -21,6 +21,7 @@ use crate::error::ApiError;
 use crate::intake::answer_unread;
 use crate::problem;
 
+mod attempts;
 mod bodies;
 pub mod endpoints;
 mod list;
@@ -34,6 +35,7 @@ const AREAS: &[&[Operation]] = &[
     submit::OPERATIONS,
     list::OPERATIONS,
     tasks::OPERATIONS,
+    attempts::OPERATIONS,
     bodies::OPERATIONS,
     endpoints::OPERATIONS,
     webhooks::OPERATIONS,
