@@ -22,6 +22,8 @@ pub struct App {
     pub limits: Limits,
     /// How far a submission may ask for other rules than its endpoint's.
     pub submit: config::Submit,
+    /// The bounds on batches.
+    pub batches: config::Batches,
     pub gates: Gates,
     /// Set when the service stops taking tasks; told by `/readyz`. The Supervisor refuses by itself.
     pub draining: AtomicBool,
@@ -100,7 +102,8 @@ impl App {
                 sync_wait: config.limits.sync_wait,
             },
             submit: config.submit.clone(),
-            gates: Gates::new(config.http.submissions, config.http.waiting),
+            batches: config.batches.clone(),
+            gates: Gates::new(config.http.submissions, config.http.waiting, config.batches.uploads),
             draining: AtomicBool::new(false),
             traffic: Traffic::new(),
             clock: Arc::new(SystemClock),

@@ -36,6 +36,7 @@ pub use units::{Size, parse_time, show_time};
 pub struct Config {
     pub http: Http,
     pub submit: Submit,
+    pub batches: Batches,
     pub store: Store,
     pub results: Results,
     pub limits: Limits,
@@ -85,6 +86,21 @@ pub struct Submit {
     pub wait: Duration,
     /// Bytes of an envelope, which is read in memory.
     pub envelope: u64,
+}
+
+/// What a batch may bring, and how long it waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batches {
+    /// Uploads that are taken in at a time.
+    pub uploads: usize,
+    /// Bytes of a line.
+    pub line: usize,
+    /// Lines that cannot be taken before the rest of an upload is not looked at.
+    pub bad_lines: usize,
+    /// How long an upload waits for room in the queue without any coming free.
+    pub wait: Duration,
+    /// Bytes of an output that stands in a line of the results.
+    pub output: u64,
 }
 
 /// Where tasks are kept.

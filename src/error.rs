@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use ekiben_actors::spool::SpoolError;
 use ekiben_actors::store::StoreError;
 use ekiben_actors::supervisor::{RetryError, SubmitError};
-use ekiben_actors::task::{EndpointName, State, TaskId};
+use ekiben_actors::task::{BatchId, BatchState, EndpointName, State, TaskId};
 
 use crate::wire::{self, brief};
 
@@ -82,6 +82,20 @@ pub enum ApiError {
     #[error("the service is shutting down; task {0} is kept and runs after the next start")]
     KeptForLater(TaskId),
 
+    // ---- a batch ----
+    #[error("there is no such batch: none was begun with that id, or its time is over")]
+    BatchNotFound,
+    #[error("batch {0} is {1}: it takes no new lines; begin another batch for them")]
+    BatchClosed(BatchId, BatchState),
+    #[error("{what}")]
+    BadLines { what: String },
+    #[error("as many uploads of batches as may be are under way: {limit}")]
+    TooManyUploads { limit: usize },
+    #[error("batch {0} has no line {1:?}, or its task was deleted")]
+    LineNotFound(BatchId, String),
+    #[error("{0:?} is not JSON lines; send them as application/jsonl or application/x-ndjson")]
+    NotLines(String),
+
     // ---- the service ----
     #[error(transparent)]
     Refused(SubmitError),
@@ -112,6 +126,7 @@ impl ApiError {
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
                 SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } | SubmitError::Webhook(_) => None,
             },
+            ApiError::TooManyUploads { .. } => Some(STORE_AGAIN),
             ApiError::NotCompleted(_) | ApiError::TooManySubmissions { .. } | ApiError::TooManyWaiting { .. } => {
                 Some(ASK_AGAIN)
             }
@@ -159,6 +174,12 @@ impl ApiError {
             ApiError::RangeOutside { .. } => "range_not_satisfiable",
             ApiError::TaskFailed { .. } => "task_failed",
             ApiError::StillRunning { .. } => "still_running",
+            ApiError::BatchNotFound => "batch_not_found",
+            ApiError::BatchClosed(..) => "batch_closed",
+            ApiError::BadLines { .. } => "bad_lines",
+            ApiError::TooManyUploads { .. } => "too_many_uploads",
+            ApiError::LineNotFound(..) => "line_not_found",
+            ApiError::NotLines(_) => "unsupported_media_type",
             ApiError::KeptForLater(_) | ApiError::Stopping => "shutting_down",
             ApiError::Refused(refusal) => match refusal {
                 SubmitError::Draining { .. } => "shutting_down",
@@ -183,7 +204,15 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            ApiError::NoRoute | ApiError::TaskNotFound { .. } | ApiError::DeliveryNotFound => StatusCode::NOT_FOUND,
+            ApiError::NoRoute
+            | ApiError::TaskNotFound { .. }
+            | ApiError::BatchNotFound
+            | ApiError::LineNotFound(..)
+            | ApiError::DeliveryNotFound => StatusCode::NOT_FOUND,
+            ApiError::BatchClosed(..) => StatusCode::CONFLICT,
+            ApiError::BadLines { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ApiError::TooManyUploads { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::NotLines(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ApiError::TaskIdRequired

@@ -12,6 +12,7 @@ use crate::error::ApiError;
 pub struct Gates {
     submissions: Gate,
     waiting: Gate,
+    uploads: Gate,
 }
 
 struct Gate {
@@ -24,8 +25,8 @@ struct Gate {
 pub struct Pass(#[allow(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit);
 
 impl Gates {
-    pub fn new(submissions: usize, waiting: usize) -> Self {
-        Self { submissions: Gate::new(submissions), waiting: Gate::new(waiting) }
+    pub fn new(submissions: usize, waiting: usize, uploads: usize) -> Self {
+        Self { submissions: Gate::new(submissions), waiting: Gate::new(waiting), uploads: Gate::new(uploads) }
     }
 
     /// Lets a submission in until it is recorded.
@@ -34,6 +35,14 @@ impl Gates {
     /// [`ApiError::TooManySubmissions`]
     pub fn submission(&self) -> Result<Pass, ApiError> {
         self.submissions.enter().ok_or(ApiError::TooManySubmissions { limit: self.submissions.limit })
+    }
+
+    /// Lets the lines of a batch in.
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyUploads`]
+    pub fn upload(&self) -> Result<Pass, ApiError> {
+        self.uploads.enter().ok_or(ApiError::TooManyUploads { limit: self.uploads.limit })
     }
 
     /// Lets a request wait for a task.
@@ -61,7 +70,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_a_limit_of_its_own_and_a_place_is_free_again() {
-        let gates = Gates::new(1, 1);
+        let gates = Gates::new(1, 1, 1);
         let first = gates.submission().ok();
         assert!(first.is_some() && gates.submission().is_err());
         assert!(gates.waiting().is_ok());

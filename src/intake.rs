@@ -26,6 +26,8 @@ use crate::app::Limits;
 use crate::digest::Digester;
 use crate::error::ApiError;
 
+pub mod lines;
+
 /// Takes in the body of a task to be, and adds it to the digest as it is kept.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
 use actix_web::http::{StatusCode, header};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
 
@@ -13,6 +13,11 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// The answer that tells of an error.
 pub fn answer(error: &ApiError) -> HttpResponse {
+    answer_with(error, Map::new())
+}
+
+/// The same, with more that is to be told.
+pub fn answer_with(error: &ApiError, more: Map<String, Value>) -> HttpResponse {
     let status = status(error);
     let mut problem = json!({
         "type": "about:blank",
@@ -23,6 +28,9 @@ pub fn answer(error: &ApiError) -> HttpResponse {
     });
     if let Some(task) = error.task() {
         problem["task_id"] = task.to_string().into();
+    }
+    for (key, value) in more {
+        problem[key] = value;
     }
     let mut response =
         HttpResponse::build(status).insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(problem.to_string());

@@ -86,8 +86,8 @@ impl<'a> TaskJson<'a> {
             max_attempts: options.and_then(|options| options.max_attempts),
             retention: options.and_then(|options| options.retention).map(duration),
             cancel_requested: task.cancel_requested,
-            batch: None,
-            custom_id: None,
+            batch: task.batch.as_ref().map(|member| member.batch.to_string()),
+            custom_id: task.batch.as_ref().map(|member| member.custom_id.as_str()),
             progress: live.progress,
             queue: live.queue,
         }

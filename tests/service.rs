@@ -1,5 +1,7 @@
 //! The service as its users meet it: the real binary on a free port, driven over HTTP and by signals.
 
+#[path = "service/batches.rs"]
+mod batches;
 #[path = "service/bentoml.rs"]
 mod bentoml;
 #[path = "service/client.rs"]

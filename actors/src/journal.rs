@@ -5,7 +5,7 @@
 use crate::clock::millis_between;
 use crate::lifecycle::Setback;
 use crate::store::Pruned;
-use crate::task::{State, Task, TaskId};
+use crate::task::{Batch, State, Task, TaskId};
 
 /// The target of every line.
 pub const TARGET: &str = "ekiben::lifecycle";
@@ -19,6 +19,29 @@ pub fn submitted(task: &Task) {
         state = task.state.as_str(),
         input_bytes = task.input_bytes,
         "submitted"
+    );
+}
+
+/// A batch is recorded, and lines may come.
+pub fn batch_begun(batch: &Batch) {
+    tracing::info!(
+        target: TARGET,
+        batch_id = %batch.id,
+        endpoint = batch.endpoint.as_str(),
+        state = batch.state.as_str(),
+        "batch_begun"
+    );
+}
+
+/// No more lines of a batch are taken: all are there, or it was canceled.
+pub fn batch_closed(batch: &Batch) {
+    tracing::info!(
+        target: TARGET,
+        batch_id = %batch.id,
+        endpoint = batch.endpoint.as_str(),
+        state = batch.state.as_str(),
+        lines = batch.counts.total(),
+        "batch_closed"
     );
 }
 

@@ -26,6 +26,10 @@ mod retry;
 pub use overdue::{Times, overdue};
 pub use retry::{RetryPolicy, chance};
 
+mod batch;
+
+pub use batch::{Closing, closed, finished};
+
 /// What is made of an attempt: the task is settled, or waits again.
 #[derive(Clone, Debug)]
 pub enum Verdict {

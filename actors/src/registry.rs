@@ -27,9 +27,12 @@ use crate::store::{
 use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
-mod following;
+mod batches;
 mod recent;
 mod waiting;
+
+pub use batches::{BatchMembers, FindBatch, ListBatches, OutputOf, PositionOf};
+mod following;
 
 pub use following::{Follow, Followed, Standing};
 

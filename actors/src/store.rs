@@ -25,6 +25,7 @@ use crate::task::{
     Timestamp,
 };
 
+pub mod batches;
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -35,6 +36,7 @@ mod outbox;
 pub use outbox::{Outbox, Replayed, Report, Reported, Take, Taken};
 mod paging;
 
+use batches::{BatchLedger, BatchQueue};
 use paging::Pager;
 pub use paging::{ListQuery, Page, WALK_MAX};
 
@@ -306,7 +308,7 @@ fn ended_by(setback: &Setback) -> AttemptOutcome {
 }
 
 /// What the Supervisor does with the store.
-pub trait Queue: Send + Sync + 'static {
+pub trait Queue: BatchQueue {
     /// Records tasks, all or none; when it answers, they survive a crash. A task whose idempotency key is
     /// known to its endpoint is not recorded again: its first task is returned, and whether the input is the same. An id that is used already is
     /// [`StoreError::Failed`].
@@ -340,7 +342,7 @@ pub trait Queue: Send + Sync + 'static {
 }
 
 /// What the Registry does with the store.
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: BatchLedger {
     /// Records that an attempt starts, if the lease's fence still holds.
     fn start(&self, lease: Lease, run: Run, durability: StartDurability) -> Answer<Started>;
 

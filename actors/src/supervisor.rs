@@ -29,6 +29,7 @@ use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, S
 use crate::turns::Turns;
 use crate::webhook::Admission;
 
+mod batches;
 mod bounds;
 mod commands;
 mod intake;
@@ -36,6 +37,7 @@ mod line;
 mod overdue;
 mod pace;
 
+pub use batches::{BatchError, BeginBatch, CancelBatch, CloseBatch, ReceiveLines, TakenIn};
 pub use commands::{
     AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Recorded, Retry, RetryError, Submit,
     SubmitError,
@@ -93,6 +95,7 @@ pub struct Supervisor {
     residents: HashMap<TaskId, Resident>,
     claiming: bool,
     reclaiming: bool,
+    cancels: batches::Cancels,
     overdue: overdue::Watch,
     drain: Option<Draining>,
     /// Fires when a drain's grace time is over; every crew holds it.
@@ -150,6 +153,7 @@ impl Supervisor {
             residents: HashMap::new(),
             claiming: false,
             reclaiming: false,
+            cancels: batches::Cancels::default(),
             overdue: overdue::Watch::default(),
             drain: None,
             out_of_patience: parts.out_of_patience,
@@ -387,6 +391,7 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.reclaim(ctx);
+        self.cancel_members(ctx);
         self.end_overdue(ctx);
         self.refill(ctx);
         ctx.run_interval(self.limits.heartbeat, Self::heartbeat);

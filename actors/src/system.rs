@@ -31,6 +31,8 @@ use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
 use crate::webhook::{Admission, Delivery, DeliveryId};
 
+mod batches;
+
 /// Threads for blocking work beyond one a slot, for reading and writing large bodies.
 const SPARE_BLOCKING_THREADS: usize = 32;
 

@@ -13,11 +13,13 @@ use uuid::Uuid;
 use crate::body::Body;
 
 mod attempt;
+mod batch;
 mod failure;
 mod live;
 mod options;
 
 pub use attempt::{AttemptOutcome, AttemptRecord, RunNotes};
+pub use batch::{Batch, BatchCounts, BatchId, BatchState, Member};
 pub use failure::{Failure, FailureCode};
 pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
@@ -447,6 +449,8 @@ pub struct Task {
     pub deadline: Option<Timestamp>,
     /// What its submission asked for, where it asked for something.
     pub options: Option<Arc<TaskOptions>>,
+    /// The batch it belongs to, where it came with one.
+    pub batch: Option<Arc<Member>>,
     /// Whether a client has asked, by force, that the attempt which runs be stopped and the task canceled.
     pub cancel_requested: bool,
 }
@@ -473,6 +477,7 @@ impl Task {
             start_by: None,
             deadline: None,
             options: None,
+            batch: None,
             cancel_requested: false,
         }
     }

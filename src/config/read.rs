@@ -14,7 +14,7 @@ use super::problem::{Problems, nearest};
 use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Origin, Table, Value};
 use super::webhooks::webhooks;
-use super::{Config, EmbeddedStore, Http, Limits, Loaded, Log, LogFormat, Results, Service, Store, Submit};
+use super::{Batches, Config, EmbeddedStore, Http, Limits, Loaded, Log, LogFormat, Results, Service, Store, Submit};
 
 /// The most of whatever takes time: no deadline that is reckoned from it overflows.
 pub const TIME_MAX: Duration = Duration::from_secs(100 * 31_557_600);
@@ -52,6 +52,7 @@ fn read(layered: Layered) -> (Config, Notes) {
     notes.problems.extend(layered.problems);
     let http = http(begin("http", &mut tree, &mut notes));
     let submit = submit(begin("submit", &mut tree, &mut notes));
+    let batches = batches(begin("batches", &mut tree, &mut notes));
     let store = store(begin("store", &mut tree, &mut notes));
     let results = results(begin("results", &mut tree, &mut notes));
     let limits = limits(begin("limits", &mut tree, &mut notes));
@@ -62,10 +63,31 @@ fn read(layered: Layered) -> (Config, Notes) {
     for service in &services {
         not_ourselves(service, http.listen, &mut notes);
     }
-    let config =
-        Config { http, submit, store, results, limits, webhooks, log, endpoints, services, demo: layered.demo };
+    let config = Config {
+        http,
+        submit,
+        batches,
+        store,
+        results,
+        limits,
+        webhooks,
+        log,
+        endpoints,
+        services,
+        demo: layered.demo,
+    };
     notes.leave("", tree);
-    notes.complain_of_unknown_keys(&["http", "submit", "store", "results", "limits", "webhooks", "log", "endpoints"]);
+    notes.complain_of_unknown_keys(&[
+        "http",
+        "submit",
+        "batches",
+        "store",
+        "results",
+        "limits",
+        "webhooks",
+        "log",
+        "endpoints",
+    ]);
     (config, notes)
 }
 
@@ -132,6 +154,18 @@ fn submit(mut section: Section) -> Submit {
     };
     section.end();
     submit
+}
+
+fn batches(mut section: Section) -> Batches {
+    let batches = Batches {
+        uploads: section.count("uploads", 1..=10_000),
+        line: in_memory(section.size("line", 1024..=1 << 30)),
+        bad_lines: section.count("bad_lines", 0..=10_000),
+        wait: section.time("wait", Duration::ZERO..=TIME_MAX),
+        output: section.size("output", 0..=1 << 30),
+    };
+    section.end();
+    batches
 }
 
 fn address(value: &Value) -> Result<SocketAddr, String> {

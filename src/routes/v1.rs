@@ -22,6 +22,7 @@ use crate::intake::answer_unread;
 use crate::problem;
 
 mod attempts;
+mod batches;
 mod bodies;
 pub mod endpoints;
 mod list;
@@ -39,6 +40,7 @@ const AREAS: &[&[Operation]] = &[
     bodies::OPERATIONS,
     endpoints::OPERATIONS,
     webhooks::OPERATIONS,
+    batches::OPERATIONS,
 ];
 
 // ---- the map ----

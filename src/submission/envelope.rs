@@ -19,6 +19,8 @@ pub const CONTENT_TYPE: &str = "application/vnd.ekiben.task+json";
 pub struct Envelope<'a> {
     /// The input, as it was written.
     pub input: &'a RawValue,
+    /// Its name in its batch, where it is a line of one.
+    pub custom_id: Option<String>,
     fields: Vec<(Wish, &'static str, Value)>,
 }
 
@@ -34,6 +36,16 @@ impl<'a> Envelope<'a> {
     /// [`ApiError::BadEnvelope`]: it is not the JSON of one, has a key that is not known, or one twice.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ApiError> {
         serde_json::from_slice(bytes).map_err(|error| ApiError::BadEnvelope(error.to_string()))
+    }
+
+    /// Takes a line of a batch apart, which has a `custom_id` beside the keys of an envelope.
+    ///
+    /// # Errors
+    /// As [`Envelope::read`].
+    pub fn read_line(bytes: &'a [u8]) -> Result<Self, ApiError> {
+        let mut from = serde_json::Deserializer::from_slice(bytes);
+        let read = from.deserialize_map(Fields { of_a_line: true }).and_then(|line| from.end().map(|()| line));
+        read.map_err(|error| ApiError::BadEnvelope(error.to_string()))
     }
 
     /// Adds what it asks for to what the headers do.
@@ -71,11 +83,13 @@ impl<'a> Envelope<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_map(Fields)
+        from.deserialize_map(Fields { of_a_line: false })
     }
 }
 
-struct Fields;
+struct Fields {
+    of_a_line: bool,
+}
 
 impl<'de> Visitor<'de> for Fields {
     type Value = Envelope<'de>;
@@ -85,12 +99,18 @@ impl<'de> Visitor<'de> for Fields {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut input = None;
+        let (mut input, mut custom_id) = (None, None);
         let mut fields: Vec<(Wish, &'static str, Value)> = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             if key == "input" {
                 if input.replace(map.next_value()?).is_some() {
                     return Err(A::Error::custom("\"input\" stands there twice"));
+                }
+                continue;
+            }
+            if self.of_a_line && key == "custom_id" {
+                if custom_id.replace(map.next_value()?).is_some() {
+                    return Err(A::Error::custom("\"custom_id\" stands there twice"));
                 }
                 continue;
             }
@@ -105,7 +125,10 @@ impl<'de> Visitor<'de> for Fields {
             fields.push((wish, name, map.next_value()?));
         }
         let input = input.ok_or_else(|| A::Error::custom("the key \"input\" is missing"))?;
-        Ok(Envelope { input, fields })
+        if self.of_a_line && custom_id.is_none() {
+            return Err(A::Error::custom("the key \"custom_id\" is missing"));
+        }
+        Ok(Envelope { input, custom_id, fields })
     }
 }
 

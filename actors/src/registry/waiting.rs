@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 
-use crate::task::{EndpointName, Priority, Task, TaskId, TaskOptions, Timestamp};
+use crate::task::{EndpointName, Member, Priority, Task, TaskId, TaskOptions, Timestamp};
 
 #[derive(Default)]
 pub struct Waiting {
@@ -36,6 +36,7 @@ struct Rare {
     start_by: Option<Timestamp>,
     deadline: Option<Timestamp>,
     options: Option<Arc<TaskOptions>>,
+    batch: Option<Arc<Member>>,
 }
 
 impl Waiting {
@@ -81,6 +82,7 @@ impl Waiting {
             start_by: rare.start_by,
             deadline: rare.deadline,
             options: rare.options,
+            batch: rare.batch,
             ..Task::submitted(id, endpoint, instant(entry.submitted_micros))
         }
     }
@@ -96,8 +98,8 @@ impl Waiting {
 
 impl Rare {
     fn of(task: &Task) -> Option<Box<Self>> {
-        let Task { failures, start_by, deadline, ref options, .. } = *task;
-        let rare = Self { failures, start_by, deadline, options: options.clone() };
+        let Task { failures, start_by, deadline, ref options, ref batch, .. } = *task;
+        let rare = Self { failures, start_by, deadline, options: options.clone(), batch: batch.clone() };
         (rare != Self::default()).then(|| Box::new(rare))
     }
 }

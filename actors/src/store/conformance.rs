@@ -35,6 +35,7 @@ macro_rules! cases {
 }
 
 mod attempting;
+mod batches;
 mod bodies;
 mod canceling;
 mod claiming;
@@ -90,6 +91,7 @@ pub fn cases() -> Vec<Case> {
         overdue::cases(),
         canceling::cases(),
         resubmitting::cases(),
+        batches::cases(),
         bodies::cases(),
         listing::cases(),
         pruning::cases(),
@@ -102,7 +104,7 @@ pub fn cases() -> Vec<Case> {
 
 /// What a store promises whose data outlives it; the bench must be able to reopen.
 pub fn durable_cases() -> Vec<Case> {
-    [reopening::cases(), webhooks::durable_cases()].concat()
+    [reopening::cases(), batches::durable_cases(), webhooks::durable_cases()].concat()
 }
 
 /// How the store before a reopening ends.

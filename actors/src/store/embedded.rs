@@ -21,16 +21,21 @@ use futures::future::ready;
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Clock, SystemClock};
-use crate::lifecycle::Retention;
+use crate::lifecycle::{Closing, Retention};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
+use crate::store::batches::{
+    BatchLedger, BatchQuery, BatchQueue, Begun, MemberQuery, Members, NewBatch, Receive, Received,
+};
 use crate::store::{
     Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue, Page, Place, Pruned, Queue,
     ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
     StoreError, StoreStats, Wanted,
 };
-use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, State, Task, TaskId};
+use crate::task::{AttemptRecord, Batch, BatchId, EndpointName, Input, Member, NewTask, Output, State, Task, TaskId};
 use crate::webhook::{self, Render};
+
+mod batches;
 
 mod attempts;
 mod calls;
@@ -39,6 +44,7 @@ mod housekeeper;
 mod inbox;
 mod ledger;
 mod lock;
+mod members;
 mod outbox;
 mod pages;
 mod queue;
@@ -220,6 +226,42 @@ impl Drop for EmbeddedStore {
             // A writer that panicked has said so on its own.
             let _ = writer.join();
         }
+    }
+}
+
+impl BatchQueue for EmbeddedStore {
+    fn begin_batch(&self, batch: NewBatch) -> Answer<Begun> {
+        self.call(|asker| Call::BeginBatch(batch, asker))
+    }
+
+    fn receive(&self, lines: Receive) -> Answer<Received> {
+        self.call(|asker| Call::Receive(lines, asker))
+    }
+
+    fn close_batch(&self, batch: BatchId, closing: Closing, refused: Option<u64>) -> Answer<Option<Batch>> {
+        self.call(|asker| Call::CloseBatch(batch, closing, refused, asker))
+    }
+
+    fn batches_to_cancel(&self, max: usize) -> Answer<Vec<BatchId>> {
+        self.call(|asker| Call::BatchesToCancel(max, asker))
+    }
+}
+
+impl BatchLedger for EmbeddedStore {
+    fn batch(&self, batch: BatchId) -> Answer<Option<Batch>> {
+        self.question(|asker| Question::Batch(batch, asker))
+    }
+
+    fn batches(&self, query: BatchQuery) -> Answer<Vec<Batch>> {
+        self.question(|asker| Question::Batches(query, asker))
+    }
+
+    fn members(&self, query: MemberQuery) -> Answer<Members> {
+        self.question(|asker| Question::Members(query, asker))
+    }
+
+    fn position(&self, member: Member) -> Answer<Option<u64>> {
+        self.question(|asker| Question::Position(member, asker))
     }
 }
 

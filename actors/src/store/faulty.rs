@@ -20,6 +20,8 @@ use crate::store::{Outbox, Replayed, Report, Reported, Take, Taken};
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, Task, TaskId};
 use crate::webhook::{Delivery, DeliveryId};
 
+mod batches;
+
 /// Which calls fail.
 #[derive(Clone, Copy, Debug)]
 pub struct FaultPlan {

@@ -27,6 +27,7 @@ use crate::task::{
 };
 use crate::webhook::{self, Render};
 
+mod batches;
 mod outbox;
 mod tables;
 
@@ -404,12 +405,15 @@ impl Kept {
     }
 
     fn prune(&mut self, max: usize, now: Timestamp) -> Vec<Pruned> {
-        self.tables.expired(now, max).into_iter().map(|id| self.forget(id)).collect()
+        let pruned = self.tables.expired(now, max).into_iter().map(|id| self.forget(id)).collect();
+        self.tables.batches.prune(max, now);
+        pruned
     }
 
     /// Removes a task that is there.
     fn forget(&mut self, id: TaskId) -> Pruned {
         let Row { task, .. } = self.tables.remove(id);
+        self.tables.batches.note_gone(&task);
         self.tables.deliveries.orphan(id.into());
         Pruned { id, endpoint: task.endpoint, state: task.state }
     }

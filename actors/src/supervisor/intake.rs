@@ -104,6 +104,7 @@ impl Supervisor {
                 tracing::warn!(%error, "this node's lease could not be renewed; trying again");
             }
             this.reclaim(ctx);
+            this.cancel_members(ctx);
             this.end_overdue(ctx);
         }));
     }

@@ -63,6 +63,28 @@ pub enum Step {
     Delete {
         task: Index,
     },
+    /// Begins a batch, or finds one that was begun.
+    BeginBatch {
+        endpoint: usize,
+        key: Option<u8>,
+    },
+    /// Sends lines to a batch, some of them again.
+    Receive {
+        batch: Index,
+        custom_ids: Vec<u8>,
+        refused: u64,
+    },
+    CloseBatch {
+        batch: Index,
+        cancel: bool,
+    },
+    /// A page of a batch, from after a line on.
+    Members {
+        batch: Index,
+        after: Option<u8>,
+        limit: usize,
+        state: Option<usize>,
+    },
     Prune,
     /// Takes all deliveries that are due, or what there is room for.
     Take {
@@ -157,6 +179,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<Index>().prop_map(|task| Step::Read { task }),
         4 => list(),
         2 => any::<Index>().prop_map(|task| Step::Delete { task }),
+        2 => (0..3_usize, option::weighted(0.5, 0..2_u8))
+            .prop_map(|(endpoint, key)| Step::BeginBatch { endpoint, key }),
+        4 => (any::<Index>(), collection::vec(0..8_u8, 0..5), 0..3_u64)
+            .prop_map(|(batch, custom_ids, refused)| Step::Receive { batch, custom_ids, refused }),
+        1 => (any::<Index>(), any::<bool>()).prop_map(|(batch, cancel)| Step::CloseBatch { batch, cancel }),
+        1 => (any::<Index>(), option::of(0..8_u8), 0..4_usize, option::of(0..5_usize))
+            .prop_map(|(batch, after, limit, state)| Step::Members { batch, after, limit, state }),
         2 => Just(Step::Prune),
         4 => (0..5_usize, 1..4_usize, any::<bool>())
             .prop_map(|(max, per_host, busy)| Step::Take { max, per_host, busy }),

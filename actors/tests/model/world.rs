@@ -8,15 +8,17 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use ekiben_actors::clock::Clock;
-use ekiben_actors::lifecycle::{Retention, Setback, Verdict};
+use ekiben_actors::lifecycle::{Closing, Retention, Setback, Verdict};
 use ekiben_actors::spool::BlobName;
+use ekiben_actors::store::batches::{BatchQuery, Line, MemberQuery, NewBatch, Receive, Received};
 use ekiben_actors::store::conformance::Bench;
 use ekiben_actors::store::{
     Lease, ListQuery, Place, ReclaimPolicy, Reclaims, Report, Resubmit, Resubmitted, Run, Settlement, StartDurability,
     Store, StoreError, Take, Wanted,
 };
 use ekiben_actors::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, RunNotes, State, TaskId, TaskOptions,
+    BatchId, EndpointName, Failure, FailureCode, Headers, Input, Member, NewTask, Output, Priority, RunNotes, State,
+    TaskId, TaskOptions,
 };
 use ekiben_actors::webhook::{DeliveryId, Next, Try};
 use proptest::sample::Index;
@@ -33,6 +35,7 @@ const LEASE_OF_ONE: Duration = Duration::from_secs(20);
 pub struct World {
     tasks: Vec<(TaskId, usize)>,
     leases: Vec<Lease>,
+    batches: Vec<(BatchId, usize)>,
     /// Deliveries that were taken, by the number of the taking.
     parcels: Vec<(DeliveryId, u32)>,
     steps: u32,
@@ -45,6 +48,7 @@ pub struct Seen {
     store: String,
     tasks: Vec<(TaskId, usize)>,
     leases: Vec<Lease>,
+    batches: Vec<(BatchId, usize)>,
     parcels: Vec<(DeliveryId, u32)>,
 }
 
@@ -60,6 +64,7 @@ impl World {
         self.steps += 1;
         self.tasks.extend(&seen.tasks);
         self.leases.extend(&seen.leases);
+        self.batches.extend(&seen.batches);
         self.parcels.extend(&seen.parcels);
     }
 
@@ -123,6 +128,17 @@ impl World {
                 Seen::answer(plain(store.list(query).await))
             }
             Step::Delete { task } => Seen::answer(plain(store.delete(self.task(*task).0).await)),
+            Step::BeginBatch { endpoint, key } => self.begin_batch(*endpoint, *key, store).await,
+            Step::Receive { batch, custom_ids, refused } => self.receive(*batch, custom_ids, *refused, store).await,
+            Step::CloseBatch { batch, cancel } => {
+                let closing = if *cancel { Closing::Cancel } else { Closing::Whole };
+                Seen::answer(plain(store.close_batch(self.batch(*batch).0, closing, None).await))
+            }
+            Step::Members { batch, after, limit, state } => {
+                let batch = self.batch(*batch).0;
+                let state = state.map(|state| State::ALL[state]);
+                members(batch, *after, *limit, state, store).await
+            }
             Step::Prune => {
                 let mut pruned = store.prune(ALL).await.expect("a prune succeeds");
                 pruned.sort_by_key(|pruned| pruned.id);
@@ -181,6 +197,48 @@ impl World {
             },
             ..NewTask::new(endpoint_of(submission.endpoint), input)
         }
+    }
+
+    async fn begin_batch(&self, endpoint: usize, key: Option<u8>, store: &dyn Store) -> Seen {
+        let batch = NewBatch {
+            id: BatchId::from_bytes(*self.fresh_id(0).as_bytes()),
+            endpoint: endpoint_of(endpoint),
+            priority: Priority(9),
+            keep: Duration::from_secs(60),
+            idempotency_key: key.map(|key| format!("key {key}")),
+        };
+        let begun = plain(store.begin_batch(batch).await);
+        let batches = begun.iter().map(|begun| (begun.batch.id, endpoint)).collect();
+        Seen { batches, ..Seen::answer(begun) }
+    }
+
+    async fn receive(&self, batch: Index, custom_ids: &[u8], refused: u64, store: &dyn Store) -> Seen {
+        let (batch, endpoint) = self.batch(batch);
+        let mut lines = Vec::new();
+        let mut tasks = Vec::new();
+        for (number, custom_id) in custom_ids.iter().enumerate() {
+            let id = self.fresh_id(number);
+            let input = Input { headers: Headers::new(), body: vec![*custom_id; number].into() };
+            // The digest differs now and then, so that another input is met.
+            let digest = Some([(number / 3) as u8; 32]);
+            let task = NewTask { id, input_digest: digest, ..NewTask::new(endpoint_of(endpoint), input) };
+            lines.push(Line { custom_id: custom_id.to_string(), task });
+            tasks.push((id, endpoint));
+        }
+        let received = plain(store.receive(Receive { batch, lines, refused }).await);
+        if !matches!(received, Ok(Received::Lines(_))) {
+            tasks.clear();
+        }
+        Seen { tasks, ..Seen::answer(received) }
+    }
+
+    /// A batch that may be there, with its endpoint.
+    fn batch(&self, number: Index) -> (BatchId, usize) {
+        if self.batches.is_empty() {
+            return (BatchId::from_bytes([0xee; 16]), 0);
+        }
+        let recent = &self.batches[self.batches.len().saturating_sub(4)..];
+        *number.get(recent)
     }
 
     async fn resubmit(&self, of: Index, endpoint: Option<usize>, here: bool, store: &dyn Store) -> Seen {
@@ -306,6 +364,20 @@ async fn claim(max: &[usize], store: &dyn Store) -> Seen {
     Seen { leases, ..Seen::answer(claims) }
 }
 
+/// Where a line stands is a store's own affair; what follows it is not.
+async fn members(batch: BatchId, after: Option<u8>, limit: usize, state: Option<State>, store: &dyn Store) -> Seen {
+    let after = match after {
+        None => Some(0),
+        Some(custom_id) => {
+            let member = Member { batch, custom_id: custom_id.to_string() };
+            store.position(member).await.expect("reading succeeds")
+        }
+    };
+    let Some(after) = after else { return Seen::answer("no such line") };
+    let page = store.members(MemberQuery { batch, after, limit, state }).await.expect("reading succeeds");
+    Seen::answer((page.tasks, page.next.is_some()))
+}
+
 async fn read(task: TaskId, store: &dyn Store) -> Seen {
     let found = store.get(task).await.expect("reading succeeds");
     let input = store.input(task).await.expect("reading succeeds");
@@ -329,7 +401,17 @@ async fn snapshot(store: &dyn Store) -> String {
     let mut waiting = store.waiting().await.expect("counting succeeds");
     waiting.retain(|(_, tasks)| *tasks > 0);
     waiting.sort();
-    format!("{tasks:?} {counts:?} {waiting:?}")
+    let every_batch = BatchQuery { endpoint: None, after: None, limit: ALL };
+    let batches = store.batches(every_batch).await.expect("listing succeeds");
+    let mut members = Vec::new();
+    for batch in &batches {
+        assert_eq!(store.batch(batch.id).await.expect("reading succeeds").as_ref(), Some(batch));
+        let query = MemberQuery { batch: batch.id, after: 0, limit: ALL, state: None };
+        let tasks = store.members(query).await.expect("reading succeeds").tasks;
+        members.push(tasks.iter().map(|task| (task.id, task.state)).collect::<Vec<_>>());
+    }
+    let to_cancel = store.batches_to_cancel(ALL).await.expect("reading succeeds");
+    format!("{tasks:?} {counts:?} {waiting:?} {batches:?} {members:?} {to_cancel:?}")
 }
 
 /// An answer without the wording of an error.

@@ -27,7 +27,7 @@ pub const OPERATIONS: &[Operation] =
     .with_body()];
 
 /// Says that the idempotency key was known, and the task is not a new one.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 

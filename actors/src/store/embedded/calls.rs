@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
-use crate::lifecycle::Retention;
+use crate::lifecycle::{Closing, Retention};
+use crate::store::batches::{Begun, NewBatch, Receive, Received};
 use crate::store::{
     Canceled, Claims, Deleted, Enqueued, Lease, Overdue, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
     Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
 use crate::store::{Replayed, Report, Reported, Take, Taken};
-use crate::task::{EndpointName, NewTask, TaskId};
+use crate::task::{Batch, BatchId, EndpointName, NewTask, TaskId};
 use crate::webhook::DeliveryId;
 
 /// Where the answer goes. Nobody may be waiting for it any more, which is no fault.
@@ -23,6 +24,10 @@ pub(super) enum Call {
     Enqueue(Vec<(NewTask, Place)>, Asker<Vec<Enqueued>>),
     /// With the file that holds the new task's input, where the finished task's input is in one.
     Resubmit(Resubmit, Option<BodyFile>, Asker<Resubmitted>),
+    BeginBatch(NewBatch, Asker<Begun>),
+    Receive(Receive, Asker<Received>),
+    CloseBatch(BatchId, Closing, Option<u64>, Asker<Option<Batch>>),
+    BatchesToCancel(usize, Asker<Vec<BatchId>>),
     Claim(Vec<Wanted>, Asker<Claims>),
     Renew(Asker<()>),
     Cancel(TaskId, EndpointName, Duration, Asker<Canceled>),
@@ -45,6 +50,10 @@ impl Call {
         match self {
             Call::Enqueue(_, asker) => answer(asker, Err(error)),
             Call::Resubmit(_, _, asker) => answer(asker, Err(error)),
+            Call::BeginBatch(_, asker) => answer(asker, Err(error)),
+            Call::Receive(_, asker) => answer(asker, Err(error)),
+            Call::CloseBatch(_, _, _, asker) => answer(asker, Err(error)),
+            Call::BatchesToCancel(_, asker) => answer(asker, Err(error)),
             Call::Claim(_, asker) => answer(asker, Err(error)),
             Call::Renew(asker) => answer(asker, Err(error)),
             Call::Cancel(_, _, _, asker) => answer(asker, Err(error)),

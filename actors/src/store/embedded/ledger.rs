@@ -53,7 +53,9 @@ impl Writer<'_> {
         let Some(row) = self.held(lease)? else { return Ok(Started::FenceLost) };
         self.starts.supersede(&self.desk.shared.starts, lease);
         self.sql.start_task.execute((row.seq, run.attempt, micros(run.started_at)))?;
+        let batch = row.task.batch.as_ref().map(|member| member.batch);
         self.group.tally.moved(row.endpoint, row.task.state, State::InProgress);
+        self.group.batches.moved(batch, row.task.state, State::InProgress);
         Ok(Started::Recorded)
     }
 
@@ -62,7 +64,7 @@ impl Writer<'_> {
         let Some(row) = self.held(lease)? else { return Ok(Started::FenceLost) };
         match row.task.state {
             State::Pending => {
-                let start = UnwrittenStart::new(lease.fence, run, row.endpoint);
+                let start = UnwrittenStart::new(lease.fence, run, &row);
                 let is_news = self.starts.add(&self.desk.shared.starts, lease.task, start);
                 if is_news {
                     self.desk.shared.counts.change().moved(row.endpoint, State::Pending, State::InProgress);
@@ -127,7 +129,7 @@ impl Writer<'_> {
         let started_at = task.started_at.map(micros);
         let params = (row.seq, task.attempt, started_at, task.crashes, task.failures, micros(due_at));
         self.sql.put_back_task.execute(params)?;
-        self.group.tally.moved(row.endpoint, before, State::Pending);
+        self.moved(row, before);
         Ok(())
     }
 
@@ -169,7 +171,7 @@ impl Writer<'_> {
         if let Some(output) = output {
             self.insert_output(row.seq, &output)?;
         }
-        self.group.tally.moved(row.endpoint, before, state);
+        self.moved(row, before);
         self.announce_end(&row.task, row.seq)
     }
 
@@ -218,6 +220,7 @@ impl Writer<'_> {
         for row in self.expired(max)? {
             answer.push(self.forget(row, &mut files)?);
         }
+        self.prune_batches(max)?;
         Ok(Forgotten { answer, files })
     }
 

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use rusqlite::{ErrorCode, OptionalExtension};
+use rusqlite::{ErrorCode, OptionalExtension, params};
 
 use crate::body::{Body, BodyFile};
 use crate::lifecycle::{self, Reclaimed, Retention, Times, Verdict};
@@ -69,22 +69,24 @@ impl Writer<'_> {
         // A task that is not due yet waits in the queue, wherever it was meant to.
         let held = place == Place::Here && delay.is_zero();
         let in_file = matches!(input.body, Body::File(_));
-        let key = idempotency_key.as_deref().map(|key| (key, input_digest));
-        let seq = self.insert_task(&task, held, in_file, key)?;
+        // Without a key there is nothing to compare it for.
+        let digest = input_digest.filter(|_| idempotency_key.is_some());
+        let seq = self.insert_task(&task, held, in_file, idempotency_key.as_deref(), digest)?;
         self.insert_input(seq, &input)?;
         let lease = held.then_some(Lease { task: id, fence: 1 });
         Ok(Enqueued { task, lease, novelty: Novelty::New })
     }
 
-    fn insert_task(
+    pub fn insert_task(
         &mut self,
         task: &Task,
         held: bool,
         in_file: bool,
-        key: Option<(&str, Option<InputDigest>)>,
+        key: Option<&str>,
+        digest: Option<InputDigest>,
     ) -> Result<i64, Trouble> {
         let endpoint = self.endpoint_number(&task.endpoint)?;
-        let inserted = self.sql.insert_task.insert((
+        let inserted = self.sql.insert_task.insert(params![
             task.id.as_bytes(),
             endpoint.0,
             task.priority.0,
@@ -94,13 +96,15 @@ impl Writer<'_> {
             micros(task.due_at),
             task.input_bytes as i64,
             in_file,
-            key.map(|(key, _)| key),
+            key,
             task.start_by.map(micros),
             task.deadline.map(micros),
             options_text(task.options.as_deref()),
             task.options.as_ref().and_then(|options| options.fairness_key.as_deref()),
-            key.and_then(|(_, digest)| digest),
-        ));
+            digest,
+            task.batch.as_ref().map(|member| member.batch.as_bytes()),
+            task.batch.as_ref().map(|member| &member.custom_id),
+        ]);
         let seq = inserted.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => Trouble::Refused(id_is_used(task.id)),
             _ => Trouble::Broken(error),
@@ -109,10 +113,11 @@ impl Writer<'_> {
             self.sql.insert_tag.execute((key, value, task.id.as_bytes()))?;
         }
         self.group.tally.add(endpoint, State::Pending, 1);
+        self.count_member(task);
         Ok(seq)
     }
 
-    fn insert_input(&mut self, seq: i64, input: &Input) -> Result<(), Trouble> {
+    pub fn insert_input(&mut self, seq: i64, input: &Input) -> Result<(), Trouble> {
         let headers = headers::encode(&input.headers);
         let body = match &input.body {
             Body::Inline(bytes) => Some(&bytes[..]),
@@ -132,7 +137,7 @@ impl Writer<'_> {
     }
 
     /// The number of an endpoint, which is written first where it is new.
-    fn endpoint_number(&mut self, name: &EndpointName) -> Result<EndpointId, Trouble> {
+    pub fn endpoint_number(&mut self, name: &EndpointName) -> Result<EndpointId, Trouble> {
         let number = self.desk.endpoints.number(name, &self.desk.shared.counts);
         for (number, name) in self.desk.endpoints.unwritten() {
             self.sql.insert_endpoint.execute((number.0, name.as_str()))?;
@@ -152,7 +157,7 @@ impl Writer<'_> {
         }
         let task = store::resubmitted(&original.task, wish.id, self.group.now);
         let held = wish.place == Place::Here;
-        let seq = self.insert_task(&task, held, linked.is_some(), None)?;
+        let seq = self.insert_task(&task, held, linked.is_some(), None, None)?;
         // A body in a file is NULL in the row, in the copy too.
         self.sql.copy_input.execute((seq, original.seq))?;
         if let Some(file) = &linked {
@@ -324,6 +329,6 @@ pub(super) fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-fn id_is_used(id: TaskId) -> StoreError {
+pub(super) fn id_is_used(id: TaskId) -> StoreError {
     StoreError::Failed(format!("cannot record task {id}: its id is used already"))
 }

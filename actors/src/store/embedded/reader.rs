@@ -10,8 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::body::{Body, BodyFile};
 use crate::spool::{BlobName, Blobs};
+use crate::store::batches::{BatchQuery, MemberQuery, Members};
 use crate::store::{ListQuery, Page, StoreError};
-use crate::task::{AttemptRecord, Headers, Input, Output, Task, TaskId};
+use crate::task::{AttemptRecord, Batch, BatchId, Headers, Input, Member, Output, Task, TaskId};
 use crate::webhook::{Delivery, DeliveryId};
 
 use super::Shared;
@@ -19,6 +20,7 @@ use super::attempts;
 use super::calls::{Asker, answer, store_error};
 use super::headers;
 use super::inbox::{Inbox, Taken};
+use super::members::Batches;
 use super::outbox;
 use super::pages::Pages;
 use super::rows::{Row, unreadable};
@@ -32,12 +34,17 @@ pub(super) enum Question {
     Input(TaskId, Asker<Option<Input>>),
     Output(TaskId, Asker<Option<Output>>),
     List(ListQuery, Asker<Page>),
+    Batch(BatchId, Asker<Option<Batch>>),
+    Batches(BatchQuery, Asker<Vec<Batch>>),
+    Members(MemberQuery, Asker<Members>),
+    Position(Member, Asker<Option<u64>>),
     Delivery(DeliveryId, Asker<Option<Delivery>>),
 }
 
 pub(super) struct Reader<'c> {
     sql: ReaderStatements<'c>,
     pages: Pages<'c>,
+    batches: Batches<'c>,
     shared: Arc<Shared>,
     blobs: Blobs,
 }
@@ -67,7 +74,8 @@ impl<'c> Reader<'c> {
             delivery_by_id: prepare(include_str!("delivery_by_id.sql"))?,
         };
         let pages = Pages::new(connection, shared.clone())?;
-        Ok(Self { sql, pages, shared, blobs })
+        let batches = Batches::new(connection, shared.clone())?;
+        Ok(Self { sql, pages, batches, shared, blobs })
     }
 
     /// Answers until the inbox is closed and empty.
@@ -95,6 +103,18 @@ impl<'c> Reader<'c> {
             Question::Input(task, asker) => answer(asker, self.input(task)),
             Question::Output(task, asker) => answer(asker, self.output(task)),
             Question::List(query, asker) => answer(asker, self.pages.page(&query).map_err(|error| store_error(&error))),
+            Question::Batch(batch, asker) => {
+                answer(asker, self.batches.batch(batch).map_err(|error| store_error(&error)));
+            }
+            Question::Batches(query, asker) => {
+                answer(asker, self.batches.page(&query).map_err(|error| store_error(&error)));
+            }
+            Question::Members(query, asker) => {
+                answer(asker, self.batches.members(&query).map_err(|error| store_error(&error)));
+            }
+            Question::Position(member, asker) => {
+                answer(asker, self.batches.position(&member).map_err(|error| store_error(&error)));
+            }
             Question::Delivery(id, asker) => answer(asker, self.delivery(id).map_err(|error| store_error(&error))),
         }
     }

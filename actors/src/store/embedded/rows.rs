@@ -6,8 +6,10 @@ use chrono::DateTime;
 use rusqlite::types::Type;
 
 use crate::task::{
-    EndpointName, Failure, FailureCode, InputDigest, Priority, State, Task, TaskId, TaskOptions, Timestamp,
+    EndpointName, Failure, FailureCode, InputDigest, Member, Priority, State, Task, TaskId, TaskOptions, Timestamp,
 };
+
+use super::batches::batch_id_at;
 
 /// The number of an endpoint in this database, counted from 1 and never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,7 @@ impl Row {
             start_by: optional_time(row, 24)?,
             deadline: optional_time(row, 25)?,
             options: options_at(row, 22)?,
+            batch: member_at(row, 29)?,
             // By its name, as its place depends on what was added to the table before it.
             cancel_requested: row.get("cancel_requested")?,
         };
@@ -88,6 +91,14 @@ fn options_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option
     let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
     let options = serde_json::from_str(text).map_err(|_| unreadable(column, "options that are not ours"))?;
     Ok(Some(Arc::new(options)))
+}
+
+/// The batch of a task in a column, with its name there in the next.
+fn member_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<Member>>> {
+    if row.get_ref(column)?.as_blob_or_null()?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(Member { batch: batch_id_at(row, column)?, custom_id: row.get(column + 1)? })))
 }
 
 /// Options as a column holds them.
@@ -137,7 +148,7 @@ pub(super) fn time(column: usize, micros: i64) -> rusqlite::Result<Timestamp> {
     DateTime::from_timestamp_micros(micros).ok_or_else(|| unreadable(column, "a time beyond the calendar"))
 }
 
-fn optional_time(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn optional_time(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column)?.map(|micros| time(column, micros)).transpose()
 }
 

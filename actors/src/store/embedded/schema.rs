@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_policy.sql"),
     include_str!("migrations/0004_attempts.sql"),
     include_str!("migrations/0005_tags.sql"),
+    include_str!("migrations/0007_batches.sql"),
     include_str!("migrations/0008_webhooks.sql"),
 ];
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::stopwatch;
 use crate::store::{Lease, Run};
-use crate::task::{State, Task, TaskId};
+use crate::task::{BatchId, State, Task, TaskId};
 
 use super::rows::{EndpointId, Row};
 
@@ -21,13 +21,16 @@ pub(super) struct UnwrittenStart {
     pub fence: u32,
     pub run: Run,
     pub endpoint: EndpointId,
+    pub batch: Option<BatchId>,
     /// The file says all of it by now, or will when the group in the making is committed.
     superseded: bool,
 }
 
 impl UnwrittenStart {
-    pub fn new(fence: u32, run: Run, endpoint: EndpointId) -> Self {
-        Self { fence, run, endpoint, superseded: false }
+    /// The start of a task under the fence that holds.
+    pub fn new(fence: u32, run: Run, row: &Row) -> Self {
+        let batch = row.task.batch.as_ref().map(|member| member.batch);
+        Self { fence, run, endpoint: row.endpoint, batch, superseded: false }
     }
 }
 
@@ -42,6 +45,11 @@ impl ShownStarts {
 
     pub fn get(&self, lease: Lease) -> Option<UnwrittenStart> {
         self.lock().get(&lease.task).copied().filter(|start| start.fence == lease.fence)
+    }
+
+    /// Those of tasks that belong to a batch.
+    pub fn in_batches(&self) -> Vec<(TaskId, BatchId)> {
+        self.lock().iter().filter_map(|(task, start)| Some((*task, start.batch?))).collect()
     }
 
     /// The task of a row as everybody is shown it.

@@ -23,6 +23,7 @@ use crate::task::{State, Timestamp};
 use crate::webhook::Render;
 
 use super::Shared;
+use super::batches::BatchTally;
 use super::calls::{Asker, Call, Reply, Trouble, answer, reply, store_error};
 use super::housekeeper::Job;
 use super::inbox::{Inbox, Taken};
@@ -62,6 +63,7 @@ pub(super) struct Group {
     /// Every call of a group happens at this instant.
     pub now: Timestamp,
     pub tally: Tally,
+    pub batches: BatchTally,
     pub adopted: Vec<BodyFile>,
     replies: Vec<Reply>,
 }
@@ -69,7 +71,13 @@ pub(super) struct Group {
 impl<'c> Writer<'c> {
     pub fn new(connection: &'c Connection, desk: Desk) -> rusqlite::Result<Self> {
         let sql = Statements::prepare(connection)?;
-        let group = Group { now: desk.clock.now(), tally: Tally::default(), adopted: Vec::new(), replies: Vec::new() };
+        let group = Group {
+            now: desk.clock.now(),
+            tally: Tally::default(),
+            batches: BatchTally::default(),
+            adopted: Vec::new(),
+            replies: Vec::new(),
+        };
         Ok(Self { connection, sql, desk, starts: Starts::default(), group })
     }
 
@@ -153,6 +161,7 @@ impl<'c> Writer<'c> {
         for call in calls {
             self.carry_out(call)?;
         }
+        self.write_batches()?;
         self.write_tally()?;
         self.sql.commit.raw_execute()?;
         Ok(())
@@ -167,6 +176,22 @@ impl<'c> Writer<'c> {
             Call::Resubmit(wish, input, asker) => {
                 let resubmitted = self.resubmit(wish, input);
                 self.promise(asker, resubmitted)
+            }
+            Call::BeginBatch(batch, asker) => {
+                let begun = self.begin_batch(batch);
+                self.promise(asker, begun)
+            }
+            Call::Receive(lines, asker) => {
+                let received = self.receive(lines);
+                self.promise(asker, received)
+            }
+            Call::CloseBatch(batch, closing, refused, asker) => {
+                let closed = self.close_batch(batch, closing, refused);
+                self.promise(asker, closed)
+            }
+            Call::BatchesToCancel(max, asker) => {
+                let batches = self.batches_to_cancel(max);
+                self.promise(asker, batches)
             }
             Call::Claim(wanted, asker) => {
                 let claims = self.claim(&wanted);
@@ -256,6 +281,7 @@ impl<'c> Writer<'c> {
             let written = self.sql.start_task_late.execute(params)?;
             if written > 0 {
                 self.group.tally.moved(start.endpoint, State::Pending, State::InProgress);
+                self.group.batches.moved(start.batch, State::Pending, State::InProgress);
             }
         }
         Ok(())
@@ -286,6 +312,7 @@ impl<'c> Writer<'c> {
         for file in self.group.adopted.drain(..) {
             file.disown();
         }
+        self.group.batches.clear();
         self.starts.failed(&self.desk.shared.starts);
         self.desk.endpoints.failed();
         self.group.tally.clear();
@@ -297,6 +324,7 @@ impl<'c> Writer<'c> {
         let now = super::rows::micros(self.group.now);
         let written = self.sql.begin.raw_execute().and_then(|_| {
             self.write_starts(Which::All)?;
+            self.write_batches()?;
             self.write_tally()?;
             self.sql.close_node.execute([now])?;
             self.sql.commit.raw_execute()

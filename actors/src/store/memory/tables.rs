@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
+use super::batches::Batches;
 use crate::lifecycle::Times;
+use crate::store::batches::mark;
 use crate::store::{Count, ListQuery, Page, Pager};
 use crate::task::{
     AttemptRecord, EndpointName, Input, InputDigest, Output, Priority, RunNotes, State, Task, TaskId, Timestamp,
@@ -74,6 +76,7 @@ pub(super) struct Tables {
     /// By key, then by value.
     tagged: HashMap<String, HashMap<String, BTreeSet<TaskId>>>,
     expiring: BTreeSet<(Timestamp, TaskId)>,
+    pub batches: Batches,
     /// Those that wait unheld, by the first of their times.
     overdue: BTreeSet<(Timestamp, TaskId)>,
 }
@@ -107,7 +110,9 @@ impl Tables {
     pub fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Row)) -> Task {
         let mut row = self.remove(id);
         let had_ended = row.task.state.is_finished();
+        let before = mark(&row.task);
         change(&mut row);
+        self.batches.note_change(before, &row.task);
         let task = row.task.clone();
         if !had_ended {
             self.deliveries.announce(&row);
