@@ -150,7 +150,7 @@ async fn start_system(config: &Config, store: Arc<dyn Store>, found: &[Found]) -
 
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, OpenError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let render: Render = Arc::new(webhooks::event);
+    let render = Render { task: Arc::new(webhooks::event), batch: Arc::new(webhooks::batch_event) };
     match &config.store {
         config::Store::Memory => {
             tracing::warn!("tasks are kept in memory only: a restart loses them");

@@ -2,11 +2,12 @@
 
 use ekiben_actors::courier;
 use ekiben_actors::executor::http::filled_in;
-use ekiben_actors::task::{State, Task};
+use ekiben_actors::task::{Batch, State, Task};
 use ekiben_actors::webhook::{Allowed, BadAllowance, BadSecret, Delivery, Schedule, Secret, Try, event_type};
 use serde_json::{Value, json};
 
 use crate::config;
+use crate::routes::v1::batches::json as batches;
 use crate::task_json::{self, Live, time};
 
 /// Why webhooks cannot be delivered as the settings say. No message shows a secret.
@@ -49,6 +50,14 @@ pub fn event(task: &Task) -> String {
         _ => format!("/v1/tasks/{}/output", task.id).into(),
     };
     json!({ "type": event_type(task), "timestamp": task.finished_at.map(time), "data": data }).to_string()
+}
+
+/// The message that tells of a batch's end: the batch as the API has it, and where its results are.
+pub fn batch_event(batch: &Batch) -> String {
+    let mut data = batches::shown(batch);
+    data.insert("results".to_owned(), format!("/v1/batches/{}/results", batch.id).into());
+    let kind = format!("batch.{}", batch.state);
+    json!({ "type": kind, "timestamp": batch.finished_at.map(time), "data": data }).to_string()
 }
 
 /// The log of a delivery as the API has it.

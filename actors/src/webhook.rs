@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use crate::task::{NotATaskId, Task, TaskId, Timestamp};
+use crate::task::{Batch, BatchId, NotATaskId, Task, TaskId, Timestamp};
 
 mod address;
 mod schedule;
@@ -28,8 +28,21 @@ pub const URL_BYTES_MAX: usize = 2048;
 /// The most tries of one delivery that are remembered: the latest.
 pub const TRIES_KEPT: usize = 50;
 
-/// Makes the body of the message that tells of a task's end.
-pub type Render = Arc<dyn Fn(&Task) -> String + Send + Sync>;
+/// Makes the bodies of messages.
+#[derive(Clone)]
+pub struct Render {
+    /// Of the one that tells of a task's end.
+    pub task: Arc<dyn Fn(&Task) -> String + Send + Sync>,
+    /// Of the one that tells of a batch's.
+    pub batch: Arc<dyn Fn(&Batch) -> String + Send + Sync>,
+}
+
+impl Default for Render {
+    /// What ended, how, and when.
+    fn default() -> Self {
+        Self { task: Arc::new(plain_event), batch: Arc::new(plain_batch_event) }
+    }
+}
 
 /// The name of a delivery: the id of what it tells the end of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +61,12 @@ impl DeliveryId {
 impl From<TaskId> for DeliveryId {
     fn from(task: TaskId) -> Self {
         Self(task)
+    }
+}
+
+impl From<BatchId> for DeliveryId {
+    fn from(batch: BatchId) -> Self {
+        Self::from_bytes(*batch.as_bytes())
     }
 }
 
@@ -88,8 +107,14 @@ impl NewDelivery {
     /// What the end of a task leaves; `None` where nobody asked to be told.
     pub fn of(task: &Task, render: &Render, traceparent: impl FnOnce() -> Option<String>) -> Option<Self> {
         let url = task.options.as_ref()?.webhook.clone()?;
-        let (id, body) = (task.id.into(), render(task));
+        let (id, body) = (task.id.into(), (render.task)(task));
         Some(Self { id, about: Subject::Task, url, body, traceparent: traceparent() })
+    }
+
+    /// What the end of a batch leaves; `None` where nobody asked to be told.
+    pub fn of_batch(batch: &Batch, webhook: Option<&str>, render: &Render) -> Option<Self> {
+        let (id, url, body) = (batch.id.into(), webhook?.to_owned(), (render.batch)(batch));
+        Some(Self { id, about: Subject::Batch, url, body, traceparent: None })
     }
 
     /// Whom it goes to, for the bound on how many go there at a time: a host and a port.
@@ -253,6 +278,17 @@ pub fn plain_event(task: &Task) -> String {
         "failure": failure,
     });
     serde_json::json!({ "type": event_type(task), "timestamp": at, "data": data }).to_string()
+}
+
+/// The same of a batch.
+pub fn plain_batch_event(batch: &Batch) -> String {
+    let at = batch.finished_at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    let data = serde_json::json!({
+        "id": batch.id.to_string(),
+        "endpoint": batch.endpoint.as_str(),
+        "state": batch.state.as_str(),
+    });
+    serde_json::json!({ "type": format!("batch.{}", batch.state), "timestamp": at, "data": data }).to_string()
 }
 
 /// What a message about a task's end is called, such as `task.completed`.

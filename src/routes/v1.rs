@@ -22,7 +22,7 @@ use crate::intake::answer_unread;
 use crate::problem;
 
 mod attempts;
-mod batches;
+pub mod batches;
 mod bodies;
 pub mod endpoints;
 mod list;

@@ -154,6 +154,34 @@ async fn a_task_canceled_before_its_time_tells_so() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_over_tells_so() {
+    let receiver = Receiver::start();
+    let server = Server::start(&receiver.config(""));
+    let begin = |webhook: &str| {
+        let lines = "{\"custom_id\":\"a\",\"input\":1}\n{\"custom_id\":\"b\",\"input\":2}\n";
+        http().post(format!("{}/v1/batches?endpoint=noop&webhook={webhook}", server.url())).body(lines).send()
+    };
+    assert_eq!(begin("http://127.0.0.1:1/").await.unwrap().status(), StatusCode::BAD_REQUEST);
+    let begun = begin(&receiver.url("/ok")).await.unwrap();
+    assert_eq!(begun.status(), StatusCode::ACCEPTED);
+    let batch: Value = begun.json().await.unwrap();
+    let path = format!("/v1/batches/{}", batch["id"].as_str().unwrap());
+
+    let requests = receiver.until_requests("/ok", 1).await;
+    assert_eq!((&requests[0]["id"], &requests[0]["good"]), (&batch["id"], &serde_json::json!([true, true])));
+    let message: Value = serde_json::from_str(requests[0]["body"].as_str().unwrap()).unwrap();
+    let mut expected = get(&server, &path).await;
+    assert_eq!((&message["type"], &message["timestamp"]), (&"batch.completed".into(), &expected["finished_at"]));
+    expected["results"] = format!("{path}/results").into();
+    assert_eq!(message["data"], expected);
+    let log = get(&server, &format!("{path}/webhooks")).await;
+    assert_eq!(
+        (&log["deliveries"][0]["id"], &log["deliveries"][0]["url"]),
+        (&batch["id"], &receiver.url("/ok").into())
+    );
+}
+
+#[tokio::test]
 async fn a_message_is_tried_until_it_is_taken_under_one_id_and_with_one_body() {
     let receiver = Receiver::start();
     let server = Server::start(&receiver.config(""));

@@ -33,7 +33,7 @@ use crate::store::{
     StoreError, StoreStats, Wanted,
 };
 use crate::task::{AttemptRecord, Batch, BatchId, EndpointName, Input, Member, NewTask, Output, State, Task, TaskId};
-use crate::webhook::{self, Render};
+use crate::webhook::Render;
 
 mod batches;
 
@@ -78,7 +78,7 @@ pub struct EmbeddedOptions {
     pub inline_max: usize,
     /// The most bytes the database file may take, less bodies in files; `None` leaves it to the disk.
     pub size_max: Option<u64>,
-    /// Makes the message of a task's end, where its submission named a webhook.
+    /// Makes the messages of ends, where a submission named a webhook.
     pub render: Render,
 }
 
@@ -89,13 +89,7 @@ impl EmbeddedOptions {
     pub const INLINE_MAX: usize = 64 * 1024;
 
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            lease: Self::LEASE,
-            inline_max: Self::INLINE_MAX,
-            size_max: None,
-            render: Arc::new(webhook::plain_event),
-        }
+        Self { clock, lease: Self::LEASE, inline_max: Self::INLINE_MAX, size_max: None, render: Render::default() }
     }
 }
 

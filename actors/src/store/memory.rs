@@ -25,7 +25,7 @@ use crate::task::{
     AttemptOutcome, AttemptRecord, EndpointName, Failure, Input, NewTask, Output, RunNotes, State, Task, TaskId,
     Timestamp,
 };
-use crate::webhook::{self, Render};
+use crate::webhook::Render;
 
 mod batches;
 mod outbox;
@@ -39,7 +39,7 @@ pub struct MemoryOptions {
     pub clock: Arc<dyn Clock>,
     /// How long the node's lease lasts from one renewal.
     pub lease: Duration,
-    /// Makes the message of a task's end, where its submission named a webhook.
+    /// Makes the messages of ends, where a submission named a webhook.
     pub render: Render,
 }
 
@@ -48,7 +48,7 @@ impl MemoryOptions {
     pub const LEASE: Duration = Duration::from_secs(30);
 
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, lease: Self::LEASE, render: Arc::new(webhook::plain_event) }
+        Self { clock, lease: Self::LEASE, render: Render::default() }
     }
 }
 
@@ -406,7 +406,9 @@ impl Kept {
 
     fn prune(&mut self, max: usize, now: Timestamp) -> Vec<Pruned> {
         let pruned = self.tables.expired(now, max).into_iter().map(|id| self.forget(id)).collect();
-        self.tables.batches.prune(max, now);
+        for batch in self.tables.batches.prune(max, now) {
+            self.tables.deliveries.orphan(batch.into());
+        }
         pruned
     }
 

@@ -82,8 +82,10 @@ impl World {
             }
         };
         seen.store = snapshot(&*bench.store).await;
-        for (task, _) in self.tasks.iter().chain(&seen.tasks) {
-            let delivery = bench.store.delivery((*task).into()).await.expect("reading succeeds");
+        let tasks = self.tasks.iter().chain(&seen.tasks).map(|(task, _)| DeliveryId::from(*task));
+        let batches = self.batches.iter().chain(&seen.batches).map(|(batch, _)| DeliveryId::from(*batch));
+        for id in tasks.chain(batches) {
+            let delivery = bench.store.delivery(id).await.expect("reading succeeds");
             seen.store.push_str(&delivery.map_or(String::new(), |delivery| format!("{delivery:?} ")));
         }
         (bench, seen)
@@ -206,6 +208,7 @@ impl World {
             priority: Priority(9),
             keep: Duration::from_secs(60),
             idempotency_key: key.map(|key| format!("key {key}")),
+            webhook: Some("http://host0.example.com/batch".to_owned()),
         };
         let begun = plain(store.begin_batch(batch).await);
         let batches = begun.iter().map(|begun| (begun.batch.id, endpoint)).collect();

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use ekiben_actors::store::Replayed;
+use ekiben_actors::task::BatchId;
 use ekiben_actors::webhook::DeliveryId;
 use serde_json::json;
 
@@ -13,6 +14,9 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new("GET", "/v1/tasks/{task}/webhooks", "what became of the message about its end", |call| {
         Box::pin(of_task(call))
     }),
+    Operation::new("GET", "/v1/batches/{batch}/webhooks", "what became of the message about its end", |call| {
+        Box::pin(of_batch(call))
+    }),
     Operation::new("POST", "/v1/webhooks/{delivery}/replay", "send a message once more", |call| Box::pin(replay(call))),
 ];
 
@@ -23,6 +27,18 @@ async fn of_task(call: Call) -> Answer {
         Some(delivery) => vec![webhooks::delivery(&delivery)],
         None => {
             call.task().await?;
+            Vec::new()
+        }
+    };
+    Ok(wire::json(StatusCode::OK, json!({ "deliveries": deliveries }).to_string()))
+}
+
+async fn of_batch(call: Call) -> Answer {
+    let id: BatchId = call.parameter().parse().map_err(|_| ApiError::BatchNotFound)?;
+    let deliveries = match call.app.system.delivery(id.into()).await? {
+        Some(delivery) => vec![webhooks::delivery(&delivery)],
+        None => {
+            super::batches::batch(&call).await?;
             Vec::new()
         }
     };

@@ -1,7 +1,9 @@
 //! Promises of the outbox: no end without its delivery, and a delivery until it has ended.
 
+use crate::lifecycle::Closing;
+use crate::store::batches::{Line, NewBatch, Receive};
 use crate::store::{Replayed, Report, Reported, Take, Taken};
-use crate::task::Timestamp;
+use crate::task::{BatchId, Timestamp};
 use crate::webhook::{Delivery, DeliveryId, DeliveryState, Next, Parcel, Subject, TRIES_KEPT, Try};
 
 use super::*;
@@ -10,6 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases![
         every_way_to_end_leaves_a_delivery,
         what_has_not_ended_or_asked_for_none_leaves_no_delivery,
+        a_batch_that_is_over_leaves_a_delivery_once,
         a_delivery_has_the_traceparent_of_its_submission,
         a_task_retried_tells_of_its_own_end,
         a_delivery_is_handed_out_once_until_its_lease_is_over,
@@ -72,6 +75,10 @@ impl Bench {
 
     async fn find_delivery(&self, id: impl Into<DeliveryId>) -> Option<Delivery> {
         self.store.delivery(id.into()).await.unwrap()
+    }
+
+    async fn find_delivery_of(&self, id: DeliveryId) -> Option<Delivery> {
+        self.store.delivery(id).await.unwrap()
     }
 
     async fn replay(&self, id: impl Into<DeliveryId>) -> Replayed {
@@ -143,6 +150,49 @@ async fn what_has_not_ended_or_asked_for_none_leaves_no_delivery(bench: Bench) {
     }
     assert_eq!(bench.take_all().await, []);
     assert_eq!(bench.replay(TaskId::generate()).await, Replayed::Unknown);
+}
+
+async fn a_batch_that_is_over_leaves_a_delivery_once(bench: Bench) {
+    let begin = async |endpoint: EndpointName| {
+        let new = NewBatch {
+            id: BatchId::generate(),
+            endpoint,
+            priority: Priority::BACKGROUND,
+            keep: KEEP,
+            idempotency_key: None,
+            webhook: Some(URL.to_owned()),
+        };
+        bench.store.begin_batch(new).await.unwrap().batch.id
+    };
+    let by_its_last_task = begin(endpoint()).await;
+    let lines = vec![Line { custom_id: "a".to_owned(), task: new_task() }];
+    bench.store.receive(Receive { batch: by_its_last_task, lines, refused: 0 }).await.unwrap();
+    bench.store.close_batch(by_its_last_task, Closing::Whole, None).await.unwrap();
+    assert_eq!(bench.find_delivery(by_its_last_task).await, None);
+    let lease = bench.claim_one().await.lease;
+    bench.settle(lease, done()).await;
+    let by_closing = begin(endpoint()).await;
+    bench.store.close_batch(by_closing, Closing::Whole, None).await.unwrap();
+    let canceled = begin(endpoint()).await;
+    bench.store.close_batch(canceled, Closing::Cancel, None).await.unwrap();
+
+    let over = [by_its_last_task, by_closing, canceled];
+    for id in over {
+        let delivery = bench.find_delivery(id).await.expect("its end left a delivery");
+        assert_eq!((delivery.about, delivery.url.as_str()), (Subject::Batch, URL));
+        bench.store.close_batch(id, Closing::Cancel, None).await.unwrap();
+    }
+    let mut told = names(&bench.take_all().await);
+    told.sort();
+    let mut expected = over.map(DeliveryId::from);
+    expected.sort();
+    assert_eq!(told, expected);
+    bench.clock.advance(2 * KEEP);
+    bench.prune().await;
+    bench.prune().await;
+    let parcel = bench.take_all().await.pop().expect("what is pending outlives its batch");
+    assert_eq!(bench.report(&parcel, Next::Delivered).await, Reported::Noted);
+    assert_eq!(bench.find_delivery_of(parcel.id).await, None);
 }
 
 async fn a_delivery_has_the_traceparent_of_its_submission(bench: Bench) {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::clock;
 use crate::store::{Answer, Outbox, Replayed, Report, Reported, Take, Taken};
-use crate::task::{Task, Timestamp};
+use crate::task::{Batch, Task, Timestamp};
 use crate::webhook::{Delivery, DeliveryId, DeliveryState, NewDelivery, Next, Parcel, Subject, Try, note_try};
 
 use super::EmbeddedStore;
@@ -98,6 +98,12 @@ impl Writer<'_> {
         }
         let traceparent = self.traceparent(seq)?;
         let delivery = NewDelivery::of(task, &self.desk.render, || traceparent);
+        delivery.map_or(Ok(()), |delivery| Ok(self.insert_delivery(&delivery)?))
+    }
+
+    /// What a batch that has just ended leaves, where its sender named a webhook.
+    pub fn announce_batch_end(&mut self, batch: &Batch, webhook: Option<&str>) -> rusqlite::Result<()> {
+        let delivery = NewDelivery::of_batch(batch, webhook, &self.desk.render);
         delivery.map_or(Ok(()), |delivery| self.insert_delivery(&delivery))
     }
 
@@ -109,7 +115,7 @@ impl Writer<'_> {
     }
 
     /// Records a delivery that is due now, with whatever else this group does.
-    pub fn insert_delivery(&mut self, delivery: &NewDelivery) -> Result<(), Trouble> {
+    pub fn insert_delivery(&mut self, delivery: &NewDelivery) -> rusqlite::Result<()> {
         let NewDelivery { id, about, url, body, traceparent } = delivery;
         // An id may be used again once its task is deleted.
         self.drop_delivery(*id)?;
@@ -201,7 +207,7 @@ impl Writer<'_> {
     }
 
     /// Deletes a delivery, if it is there.
-    pub fn drop_delivery(&mut self, id: DeliveryId) -> Result<(), Trouble> {
+    pub fn drop_delivery(&mut self, id: DeliveryId) -> rusqlite::Result<()> {
         let Some(row) = self.delivery_row(id)? else { return Ok(()) };
         self.sql.delete_delivery.execute([id.as_bytes()])?;
         self.note_destination(&row.host)
@@ -229,7 +235,7 @@ impl Writer<'_> {
     }
 
     /// Keeps what is known of a host as its deliveries are.
-    fn note_destination(&mut self, host: &str) -> Result<(), Trouble> {
+    fn note_destination(&mut self, host: &str) -> rusqlite::Result<()> {
         let written = self.sql.note_destination.execute([host])?;
         if written == 0 {
             self.sql.forget_destination.execute([host])?;

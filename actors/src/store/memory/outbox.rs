@@ -1,12 +1,11 @@
 //! The deliveries of the memory store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use crate::clock;
 use crate::store::{Answer, Outbox, Replayed, Report, Reported, Take, Taken};
-use crate::task::Timestamp;
-use crate::webhook::{self, Delivery, DeliveryId, DeliveryState, NewDelivery, Next, Parcel, Render, note_try};
+use crate::task::{Batch, Timestamp};
+use crate::webhook::{Delivery, DeliveryId, DeliveryState, NewDelivery, Next, Parcel, Render, note_try};
 
 use super::{MemoryStore, tables};
 
@@ -52,13 +51,20 @@ struct Row {
 
 impl Default for Deliveries {
     fn default() -> Self {
-        Self::new(Arc::new(webhook::plain_event))
+        Self::new(Render::default())
     }
 }
 
 impl Deliveries {
     pub fn new(render: Render) -> Self {
         Self { render, rows: HashMap::new(), waiting: BTreeMap::new() }
+    }
+
+    /// What a batch leaves that has just ended, where its sender named a webhook.
+    pub fn announce_batch(&mut self, ended: &Batch, webhook: Option<&str>, now: Timestamp) {
+        if let Some(delivery) = NewDelivery::of_batch(ended, webhook, &self.render) {
+            self.add(delivery, now);
+        }
     }
 
     /// What a task leaves that has ended by now, where its submission named a webhook.

@@ -112,7 +112,10 @@ impl Tables {
         let had_ended = row.task.state.is_finished();
         let before = mark(&row.task);
         change(&mut row);
-        self.batches.note_change(before, &row.task);
+        if let Some((over, webhook)) = self.batches.note_change(before, &row.task) {
+            let ended_at = over.finished_at.expect("a batch that is over tells since when");
+            self.deliveries.announce_batch(over, webhook, ended_at);
+        }
         let task = row.task.clone();
         if !had_ended {
             self.deliveries.announce(&row);

@@ -1,5 +1,8 @@
 -- Deliveries of webhooks, each recorded with the end it tells of.
 
+-- A URL that is told when the batch is over.
+ALTER TABLE batch ADD COLUMN webhook TEXT;
+
 CREATE TABLE delivery (
     seq         INTEGER PRIMARY KEY,
     -- That of what has ended.
