@@ -241,8 +241,7 @@ async fn what_has_failed_can_be_replayed_under_its_id() {
     let replay = |id: &str| http().post(format!("{}/v1/webhooks/{id}/replay", server.url())).send();
     let answer = replay(&task).await.unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    let delivery: Value = answer.json().await.unwrap();
-    assert_eq!((&delivery["id"], delivery["attempts"].as_array().unwrap().len()), (&task.as_str().into(), 1));
+    assert_eq!(answer.json::<Value>().await.unwrap()["id"], task);
     until_delivery(&server, &task, "delivered").await;
     let requests = receiver.requests("/fails/1");
     assert_eq!((requests.len(), &requests[0]["id"]), (2, &requests[1]["id"]));
