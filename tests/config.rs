@@ -53,9 +53,10 @@ fn assert_has(text: &str, lines: &[&str]) {
     }
 }
 
-/// The last line of `ekiben config` about a key, which is that of an endpoint where there is one, with single spaces.
+/// The line of `ekiben config` about a key, with single spaces.
 fn line_of(ran: &Ran, key: &str) -> String {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    // Endpoints come last, and have keys that other sections have too.
     let line = ran.stdout.lines().rfind(|line| line.starts_with(&format!("{key} = ")));
     let line = line.unwrap_or_else(|| panic!("no {key} in:\n{}", ran.stdout));
     line.split_whitespace().collect::<Vec<_>>().join(" ")

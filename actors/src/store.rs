@@ -117,6 +117,7 @@ pub struct Resubmit {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives from the answer to the next line")]
 pub enum Resubmitted {
     Enqueued(Enqueued),
     /// The task has not finished yet.

@@ -79,6 +79,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 /// Files that may name a driver or a client, beside the rules above.
 const ONLY_IN: &[(&str, &str)] = &[
     ("rusqlite", "store/embedded"),
+    ("httpdate", "executor/http"),
     ("hyper", "executor/http"),
     ("reqwest", "executor/http"),
     ("reqwest", "courier/sender"),

@@ -7,6 +7,9 @@ use super::section::Setting;
 use super::tree::{Table, Value};
 use super::webhooks::stands_elsewhere;
 
+/// A setting of ours that is about keys and is none.
+const BOUND_OF_KEYS: &str = "tag_key";
+
 /// What stands where a secret was.
 const MASK: &str = "***";
 
@@ -55,7 +58,7 @@ fn masked(key: &str, value: &Value) -> Option<Value> {
     if key == "secrets" {
         return masked_secrets(value);
     }
-    if names_a_secret(key) {
+    if names_a_secret(key) && key != BOUND_OF_KEYS {
         return Some(Value::Text(MASK.to_owned()));
     }
     match value {

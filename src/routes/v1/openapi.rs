@@ -18,6 +18,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("tasks", include_str!("openapi/tasks.json")),
     ("bodies", include_str!("openapi/bodies.json")),
     ("endpoints", include_str!("openapi/endpoints.json")),
+    ("batches", include_str!("openapi/batches.json")),
     ("webhooks", include_str!("openapi/webhooks.json")),
 ];
 

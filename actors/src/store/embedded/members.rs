@@ -11,11 +11,15 @@ use super::Shared;
 use super::batches::BatchRow;
 use super::queue::limit;
 use super::rows::{EndpointId, Row};
+use super::starts::UnwrittenStart;
 use crate::store::batches::{BatchQuery, MemberQuery, Members};
-use crate::task::{Batch, BatchId, Member, State};
+use crate::task::{Batch, BatchId, Member, State, TaskId};
 
 /// Greater than every id of ours: their version keeps the first bits lower.
 const ABOVE_EVERY_ID: [u8; 16] = [0xff; 16];
+
+/// Starts of tasks of batches that were answered and may not be written yet.
+type Starts = Vec<(TaskId, UnwrittenStart)>;
 
 pub(super) struct Batches<'c> {
     connection: &'c Connection,
@@ -50,17 +54,17 @@ impl<'c> Batches<'c> {
     }
 
     pub fn batch(&mut self, id: BatchId) -> rusqlite::Result<Option<Batch>> {
-        self.in_one_view(|this| {
+        self.in_one_view(|this, starts| {
             let row = {
                 let names = this.shared.counts.names();
                 this.batch_by_id.query_row([id.as_bytes()], |row| BatchRow::read(row, &names)).optional()?
             };
-            Ok(this.counted(row.into_iter().collect())?.pop())
+            Ok(this.counted(row.into_iter().collect(), starts)?.pop())
         })
     }
 
     pub fn page(&mut self, query: &BatchQuery) -> rusqlite::Result<Vec<Batch>> {
-        self.in_one_view(|this| {
+        self.in_one_view(|this, starts| {
             let rows: Vec<BatchRow> = {
                 let names = this.shared.counts.names();
                 let below = query.after.map_or(ABOVE_EVERY_ID, |after| *after.as_bytes());
@@ -76,7 +80,7 @@ impl<'c> Batches<'c> {
                 };
                 rows.collect::<rusqlite::Result<_>>()?
             };
-            this.counted(rows)
+            this.counted(rows, starts)
         })
     }
 
@@ -100,8 +104,8 @@ impl<'c> Batches<'c> {
         Ok(seq.map(|seq| seq as u64))
     }
 
-    /// The batches with their numbers.
-    fn counted(&mut self, rows: Vec<BatchRow>) -> rusqlite::Result<Vec<Batch>> {
+    /// The batches with their numbers. A task that is pending in the file under the lease of such a start has started.
+    fn counted(&mut self, rows: Vec<BatchRow>, starts: Starts) -> rusqlite::Result<Vec<Batch>> {
         let mut batches: Vec<Batch> = rows.into_iter().map(|row| row.batch).collect();
         for batch in &mut batches {
             let mut tallies = self.tally_of_batch.query([batch.id.as_bytes()])?;
@@ -109,14 +113,12 @@ impl<'c> Batches<'c> {
                 BatchRow::count(batch, tally)?;
             }
         }
-        for (task, id) in self.shared.starts.in_batches() {
-            let Some(batch) = batches.iter_mut().find(|batch| batch.id == id) else { continue };
+        for (task, start) in starts {
+            let Some(batch) = batches.iter_mut().find(|batch| Some(batch.id) == start.batch) else { continue };
             let names = self.shared.counts.names();
             let row = self.task_by_id.query_row([task.as_bytes()], |row| Row::read(row, &names)).optional()?;
-            let Some(row) = row else { continue };
-            let in_file = row.task.state;
-            let shown = self.shared.starts.present(row).state;
-            if (in_file, shown) == (State::Pending, State::InProgress) {
+            let is_of_it = |row: &Row| row.holder.is_some() && row.fence == start.fence;
+            if row.is_some_and(|row| row.task.state == State::Pending && is_of_it(&row)) {
                 batch.counts.add(State::Pending, -1);
                 batch.counts.add(State::InProgress, 1);
             }
@@ -124,11 +126,18 @@ impl<'c> Batches<'c> {
         Ok(batches)
     }
 
-    /// Reads what belongs together as of one commit.
-    fn in_one_view<T>(&mut self, read: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        let opened = self.connection.is_autocommit() && self.begin.raw_execute().is_ok();
-        let answer = read(self);
-        if opened {
+    /// Reads what belongs together as of one commit, with the starts that were shown before that: one that is not among
+    /// them any more is in the file.
+    fn in_one_view<T>(&mut self, read: impl FnOnce(&mut Self, Starts) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let shared_view = !self.connection.is_autocommit();
+        if shared_view {
+            // It is older than the starts that are shown now; those who share it are as well served by a newer one.
+            self.end.raw_execute()?;
+        }
+        let starts = self.shared.starts.in_batches();
+        self.begin.raw_execute()?;
+        let answer = read(self, starts);
+        if !shared_view {
             // Nothing was written: there is nothing that could fail to be.
             let _ = self.end.raw_execute();
         }

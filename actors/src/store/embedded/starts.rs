@@ -48,8 +48,9 @@ impl ShownStarts {
     }
 
     /// Those of tasks that belong to a batch.
-    pub fn in_batches(&self) -> Vec<(TaskId, BatchId)> {
-        self.lock().iter().filter_map(|(task, start)| Some((*task, start.batch?))).collect()
+    pub fn in_batches(&self) -> Vec<(TaskId, UnwrittenStart)> {
+        let map = self.lock();
+        map.iter().filter(|(_, start)| start.batch.is_some()).map(|(task, start)| (*task, *start)).collect()
     }
 
     /// The task of a row as everybody is shown it.

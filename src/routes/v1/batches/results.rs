@@ -188,7 +188,43 @@ fn on_one_line(bytes: &[u8]) -> Option<Box<RawValue>> {
 
 #[cfg(test)]
 mod tests {
+    use ekiben_actors::task::{EndpointName, Failure, FailureCode, TaskId, Timestamp};
+    use serde_json::{Value, json};
+
     use super::*;
+
+    async fn told(task: &Task, output: Option<Output>) -> Value {
+        let line = line(task, output, 10).await.unwrap();
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn a_line_holds_json_as_it_is_and_anything_else_encoded_or_linked_to() {
+        let now = Timestamp::UNIX_EPOCH;
+        let failure = Failure::new(FailureCode::Timeout, "no");
+        let task = Task {
+            failure: Some(Box::new(failure)),
+            ..Task::submitted(TaskId::generate(), EndpointName::new("echo").unwrap(), now)
+        };
+        let json_output = told(&task, Some(Output::new("application/problem+json", "{\n}"))).await;
+        assert_eq!((&json_output["output"], json_output.get("output_base64")), (&json!({}), None));
+        assert_eq!(json_output["failure"]["code"], "timeout");
+        let text = told(&task, Some(Output::new("text/plain", "x"))).await;
+        assert_eq!(
+            (&text["output"], &text["output_base64"], &text["content_type"]),
+            (&Value::Null, &json!("eA=="), &json!("text/plain"))
+        );
+        let broken = told(&task, Some(Output::new("application/json", "{"))).await;
+        assert_eq!(broken["output_base64"], "ew==");
+        let large = told(&task, Some(Output::new("text/plain", "x".repeat(11)))).await;
+        assert_eq!(
+            (large.get("output_base64"), &large["output_url"]),
+            (None, &json!(format!("/v1/tasks/{}/output", task.id)))
+        );
+        let none = told(&task, None).await;
+        assert_eq!((&none["output"], &none["content_type"]), (&Value::Null, &Value::Null));
+    }
 
     #[test]
     fn json_stays_as_it_was_written_on_one_line() {
