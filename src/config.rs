@@ -21,6 +21,7 @@ mod section;
 mod show;
 mod tree;
 mod units;
+mod webhooks;
 
 use section::Setting;
 
@@ -39,6 +40,7 @@ pub struct Config {
     pub store: Store,
     pub results: Results,
     pub limits: Limits,
+    pub webhooks: Webhooks,
     pub log: Log,
     /// Those of the demo, where neither an endpoint nor a service was configured.
     pub endpoints: Vec<Endpoint>,
@@ -148,6 +150,20 @@ pub struct Limits {
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
     pub run_time: Duration,
     pub sync_wait: Duration,
+}
+
+/// How the end of a task is told to whom its submission named.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhooks {
+    /// As they are written: some name where the secret stands. None takes no webhooks.
+    pub secrets: Vec<String>,
+    /// Addresses, networks and names that may be called though they are not public; checked.
+    pub allow: Vec<String>,
+    pub timeout: Duration,
+    pub concurrency: usize,
+    pub concurrency_per_host: usize,
+    pub first_pause: Duration,
+    pub give_up: Duration,
 }
 
 /// How we tell what happens.

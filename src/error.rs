@@ -63,6 +63,8 @@ pub enum ApiError {
     // ---- the task ----
     #[error("task_id not found{}", .kept.map(|kept| format!(": results are kept for {}", brief(kept))).unwrap_or_default())]
     TaskNotFound { kept: Option<Duration> },
+    #[error("no message of a webhook has this id")]
+    DeliveryNotFound,
     #[error("task {0} is not completed yet")]
     NotCompleted(TaskId),
     #[error("task {0} was canceled")]
@@ -131,7 +133,7 @@ impl ApiError {
                 | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
                 SubmitError::Store(_) => Some(STORE_AGAIN),
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
-                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } => None,
+                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } | SubmitError::Webhook(_) => None,
             },
             ApiError::TooManyUploads { .. } => Some(STORE_AGAIN),
             ApiError::NotCompleted(_) | ApiError::TooManySubmissions { .. } | ApiError::TooManyWaiting { .. } => {
@@ -165,6 +167,7 @@ impl ApiError {
             ApiError::BadChange(_) => "bad_change",
             ApiError::BadConcurrency(_) => "bad_concurrency",
             ApiError::BadEventId(_) => "bad_event_id",
+            ApiError::DeliveryNotFound => "delivery_not_found",
             ApiError::BadOption { .. } => "invalid_option",
             ApiError::TooManySubmissions { .. } => "too_many_submissions",
             ApiError::TooManyWaiting { .. } => "too_many_waiting",
@@ -195,7 +198,7 @@ impl ApiError {
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
                 SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
                 SubmitError::OtherInput { .. } => "idempotency_mismatch",
-                SubmitError::OutOfBounds { .. } => "invalid_option",
+                SubmitError::OutOfBounds { .. } | SubmitError::Webhook(_) => "invalid_option",
                 SubmitError::Store(_) => "store_failed",
             },
         }
@@ -216,7 +219,8 @@ impl ResponseError for ApiError {
             ApiError::NoRoute
             | ApiError::TaskNotFound { .. }
             | ApiError::BatchNotFound
-            | ApiError::LineNotFound(..) => StatusCode::NOT_FOUND,
+            | ApiError::LineNotFound(..)
+            | ApiError::DeliveryNotFound => StatusCode::NOT_FOUND,
             ApiError::BatchClosed(..) => StatusCode::CONFLICT,
             ApiError::BadLines { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::TooManyUploads { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -241,9 +245,9 @@ impl ResponseError for ApiError {
             ApiError::TaskFailed { status, .. } => *status,
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
-            ApiError::Refused(SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. }) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            ApiError::Refused(
+                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } | SubmitError::Webhook(_),
+            ) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

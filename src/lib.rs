@@ -10,6 +10,7 @@
 //!   [`wire`] and [`error`]: answers and refusals as clients read them, on the native API `task_json` and `problem`;
 //!   [`traffic`]: what watches every request.
 //! - `executors`: settings made into what runs the work; `bentoml`: keeps up with the BentoML services behind us.
+//! - `webhooks`: what is told of a task's end to whom its submission named.
 //! - [`metrics`]: what `/metrics` tells; [`demo`]: two endpoints to try it all with.
 
 pub mod app;
@@ -30,4 +31,5 @@ mod submission;
 mod task_json;
 pub mod telemetry;
 pub mod traffic;
+mod webhooks;
 pub mod wire;

@@ -22,6 +22,7 @@ use ekiben_actors::store::embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::{StartError, System};
 use ekiben_actors::task::EndpointName;
+use ekiben_actors::webhook::Render;
 use futures::future::join_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -30,6 +31,7 @@ use crate::bentoml::{Found, Service};
 use crate::config::{self, Config};
 use crate::executors::{self, ExecutorError};
 use crate::routes;
+use crate::webhooks::{self, WebhooksError};
 
 /// How long connections may take to finish once nothing runs any more, and how long the rest of a refused body is
 /// still heard, so that its sender gets to read the answer.
@@ -49,6 +51,8 @@ pub enum ServeError {
     Service(EndpointName, HttpError),
     #[error("a route of the BentoML service \"{service}\" cannot be served: {clash}")]
     Clash { service: EndpointName, clash: String },
+    #[error(transparent)]
+    Webhooks(#[from] WebhooksError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("{address} cannot be listened on: {source}; choose another with --listen ADDR:PORT")]
@@ -132,6 +136,7 @@ async fn begin_services(config: &Config) -> Result<(Vec<Service>, Vec<Found>), S
 
 async fn start_system(config: &Config, store: Arc<dyn Store>, found: &[Found]) -> Result<System, ServeError> {
     let mut builder = System::builder(store).retention(config.results.retention).limits(limits(config));
+    builder = builder.webhooks(webhooks::courier(&config.webhooks)?);
     for endpoint in &config.endpoints {
         let policy = executors::policy(endpoint, executors::of(endpoint)?);
         builder = builder.endpoint(endpoint.name.as_str(), policy).map_err(StartError::Name)?;
@@ -145,16 +150,18 @@ async fn start_system(config: &Config, store: Arc<dyn Store>, found: &[Found]) -
 
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, OpenError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let render = Render { task: Arc::new(webhooks::event), batch: Arc::new(webhooks::batch_event) };
     match &config.store {
         config::Store::Memory => {
             tracing::warn!("tasks are kept in memory only: a restart loses them");
-            Ok(Arc::new(MemoryStore::new(MemoryOptions::new(clock))))
+            Ok(Arc::new(MemoryStore::new(MemoryOptions { render, ..MemoryOptions::new(clock) })))
         }
         config::Store::Embedded(embedded) => {
             let options = EmbeddedOptions {
                 clock,
                 lease: embedded.lease,
                 inline_max: embedded.inline_max,
+                render,
                 ..EmbeddedOptions::default()
             };
             Ok(Arc::new(EmbeddedStore::open(&embedded.data, options)?))

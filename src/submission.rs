@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::http::header::HeaderMap;
 use chrono::{DateTime, Utc};
 use ekiben_actors::task::{NewTask, Priority, TaskOptions, Timestamp};
+use ekiben_actors::webhook::Admission;
 
 use crate::config::{Submit, nearest, parse_time, show_time};
 use crate::error::ApiError;
@@ -38,11 +39,12 @@ pub enum Wish {
     MaxAttempts,
     Retention,
     Tags,
+    Webhook,
     IdempotencyKey,
 }
 
 /// Each wish with its header and its field in an envelope.
-const WISHES: [(Wish, &str, &str); 11] = [
+const WISHES: [(Wish, &str, &str); 12] = [
     (Wish::Priority, "ekiben-priority", "priority"),
     (Wish::FairnessKey, "ekiben-fairness-key", "fairness_key"),
     (Wish::Delay, "ekiben-delay", "delay"),
@@ -53,6 +55,7 @@ const WISHES: [(Wish, &str, &str); 11] = [
     (Wish::MaxAttempts, "ekiben-max-attempts", "max_attempts"),
     (Wish::Retention, "ekiben-retention", "retention"),
     (Wish::Tags, "ekiben-tags", "tags"),
+    (Wish::Webhook, "ekiben-webhook", "webhook"),
     (Wish::IdempotencyKey, IDEMPOTENCY_KEY, "idempotency_key"),
 ];
 
@@ -71,6 +74,7 @@ pub struct Wishes {
     max_attempts: Option<u32>,
     retention: Option<Duration>,
     tags: Option<BTreeMap<String, String>>,
+    webhook: Option<String>,
     pub idempotency_key: Option<String>,
 }
 
@@ -79,6 +83,7 @@ pub struct Wishes {
 pub struct Judge<'a> {
     pub bounds: &'a Submit,
     pub now: Timestamp,
+    pub webhooks: &'a Admission,
 }
 
 impl Wishes {
@@ -137,6 +142,9 @@ impl Wishes {
                 tags::add_list(&mut tags, text, bounds)?;
                 Ok(Some(tags))
             }),
+            Wish::Webhook => once(&mut self.webhook, || {
+                judge.webhooks.check(text).map(|()| Some(text.to_owned())).map_err(complaint)
+            }),
             Wish::IdempotencyKey => once(&mut self.idempotency_key, || word(text, IDEMPOTENCY_KEY_MAX).map(Some)),
         };
         judged.map_err(|complaint| bad(name, complaint))
@@ -155,6 +163,7 @@ impl Wishes {
             max_attempts: self.max_attempts,
             retention: self.retention,
             tags: self.tags.unwrap_or_default(),
+            webhook: self.webhook,
         };
     }
 }
@@ -240,6 +249,7 @@ fn word(text: &str, most: usize) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
+    use ekiben_actors::webhook::Allowed;
 
     use super::*;
     use crate::config::Config;
@@ -251,7 +261,8 @@ mod tests {
         }
         let bounds = Config::default().submit;
         let now = instant("2026-01-01T00:00:00Z").unwrap();
-        Wishes::of_headers(&map, Judge { bounds: &bounds, now }).map_err(|error| error.to_string())
+        let webhooks = Admission::new(Some(Allowed::default()));
+        Wishes::of_headers(&map, Judge { bounds: &bounds, now, webhooks: &webhooks }).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -268,6 +279,7 @@ mod tests {
             ("Ekiben-Tags", "project=rice%2C red, empty="),
             ("Ekiben-Tags", "more=1"),
             ("Idempotency-Key", "order 7"),
+            ("Ekiben-Webhook", "https://example.com/hook"),
             ("Ekiben-Task-Id", "another's"),
             ("content-type", "text/plain"),
         ]);
@@ -283,6 +295,7 @@ mod tests {
             max_attempts: Some(7),
             retention: Some(Duration::from_secs(2 * 86_400)),
             tags: Some(tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            webhook: Some("https://example.com/hook".into()),
             idempotency_key: Some("order 7".into()),
         };
         assert_eq!(wishes, expected);
@@ -302,6 +315,8 @@ mod tests {
         let cases: &[(&str, &str, &str)] = &[
             ("ekiben-priority", "10", "\"10\" is no priority"),
             ("ekiben-priority", "Urgent", "urgent, high, normal"),
+            ("ekiben-webhook", "/hook", "write one such as"),
+            ("ekiben-webhook", "http://2130706433/", "127.0.0.1 is a loopback address"),
             ("ekiben-delay", "30", "write \"30s\" for seconds"),
             ("ekiben-delay", "-1s", "no time with a unit"),
             ("ekiben-delay", "366d", "the most "),

@@ -54,6 +54,8 @@ mod upstream;
 mod venv;
 #[path = "service/watching.rs"]
 mod watching;
+#[path = "service/webhooks.rs"]
+mod webhooks;
 #[path = "service/workers.rs"]
 mod workers;
 #[path = "service/yielding.rs"]

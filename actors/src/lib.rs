@@ -1,8 +1,11 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 mod alarm;
+mod bell;
 pub mod body;
 pub mod clock;
+#[cfg(feature = "http")]
+pub mod courier;
 pub mod endpoint;
 pub mod events;
 pub mod executor;
@@ -21,6 +24,7 @@ pub mod system;
 pub mod task;
 pub mod task_actor;
 mod turns;
+pub mod webhook;
 
 /// The README's code is compiled with the tests.
 #[cfg(all(doctest, feature = "embedded"))]

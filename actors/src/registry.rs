@@ -14,6 +14,7 @@ use actix::{
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
+use crate::bell::Bell;
 use crate::executor::Report;
 use crate::journal;
 use crate::lifecycle::{Setback, Verdict};
@@ -233,6 +234,8 @@ impl EndpointMeasures {
 /// See the module's own words.
 pub struct RegistryActor {
     ledger: Arc<dyn Ledger>,
+    /// The courier's: an end may have left a delivery.
+    bell: Bell,
     waiting: Waiting,
     /// As many as there are slots at most.
     running: HashMap<TaskId, Running>,
@@ -256,9 +259,16 @@ struct Running {
 }
 
 impl RegistryActor {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, memory: usize, sweep_interval: Duration, sentinel: Sentinel) -> Self {
+    pub(crate) fn new(
+        ledger: Arc<dyn Ledger>,
+        bell: Bell,
+        memory: usize,
+        sweep_interval: Duration,
+        sentinel: Sentinel,
+    ) -> Self {
         Self {
             ledger,
+            bell,
             waiting: Waiting::default(),
             running: HashMap::new(),
             recent: Recent::new(memory),
@@ -325,6 +335,9 @@ impl RegistryActor {
         for watcher in self.watchers.remove(&task.id).unwrap_or_default() {
             // A watcher that has gone away is not missed.
             let _ = watcher.send(task.clone());
+        }
+        if task.options.as_ref().is_some_and(|options| options.webhook.is_some()) {
+            self.bell.ring();
         }
         self.recent.keep(task, output, report);
     }

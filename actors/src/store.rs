@@ -1,7 +1,7 @@
-//! What keeps the tasks: the promises every store makes, as two traits.
+//! What keeps the tasks: the promises every store makes, as traits.
 //!
-//! Two traits because two actors use it: the Supervisor gets the [`Queue`] and cannot settle, the Registry gets
-//! the [`Ledger`] and cannot claim. Each promise in the doc comments below is pinned by a case in
+//! A trait for each who uses it: the Supervisor gets the [`Queue`] and cannot settle, the Registry gets
+//! the [`Ledger`] and cannot claim, the courier of webhooks gets the [`Outbox`]. Each promise in the doc comments below is pinned by a case in
 //! `conformance`, which runs against every store.
 //!
 //! Callers just call: a store groups all calls that wait into one transaction and one sync. A store owns
@@ -32,6 +32,9 @@ pub mod embedded;
 mod fair;
 pub mod faulty;
 pub mod memory;
+mod outbox;
+
+pub use outbox::{Outbox, Replayed, Report, Reported, Take, Taken};
 mod paging;
 
 use batches::{BatchLedger, BatchQueue};
@@ -451,7 +454,7 @@ pub struct StoreStats {
 }
 
 /// A whole store, as a system is given it.
-pub trait Store: Queue + Ledger {
+pub trait Store: Queue + Ledger + Outbox {
     /// Where this store's large bodies go.
     fn blobs(&self) -> Blobs;
 

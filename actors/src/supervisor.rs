@@ -27,6 +27,7 @@ use crate::store::{Canceled, Control, Enqueued, Lease, Novelty, Place, Queue, Re
 use crate::task::{EndpointName, Input, Rank, State, Task, TaskId};
 use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, StopRun, Stopping, TaskActor};
 use crate::turns::Turns;
+use crate::webhook::Admission;
 
 mod batches;
 mod bounds;
@@ -93,6 +94,7 @@ pub struct Supervisor {
     registry: Addr<RegistryActor>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    webhooks: Admission,
     retention: Arc<Retention>,
     recruit: Box<dyn Fn(EndpointName, Endpoint) -> Arc<Crew>>,
     lines: Vec<Line>,
@@ -135,6 +137,7 @@ pub(crate) struct Parts {
     pub registry: Addr<RegistryActor>,
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    pub webhooks: Admission,
     /// How long finished tasks are kept where their endpoint does not say.
     pub retention: Duration,
     pub endpoints: Vec<(EndpointName, Endpoint)>,
@@ -158,6 +161,7 @@ impl Supervisor {
             registry: parts.registry,
             clock: parts.clock,
             limits: parts.limits,
+            webhooks: parts.webhooks,
             retention: Arc::new(Retention::new(parts.retention)),
             recruit: parts.recruit,
             lines: Vec::new(),
@@ -424,6 +428,11 @@ impl Handler<Submit> for Supervisor {
 
     fn handle(&mut self, Submit(task): Submit, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
+        if let Some(url) = &task.options.webhook
+            && let Err(refusal) = self.webhooks.check(url)
+        {
+            return Box::pin(std::future::ready(Err(refusal.into())));
+        }
         let within_bounds = bounds::within(&task, &self.limits);
         let line = match within_bounds.and_then(|()| self.admit(&task.endpoint)) {
             Ok(line) => line,

@@ -14,7 +14,10 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::Alarm;
+use crate::bell::Bell;
 use crate::clock::{Clock, SystemClock};
+#[cfg(feature = "http")]
+use crate::courier::{Courier, OnItsWay, Webhooks};
 use crate::endpoint::Endpoint;
 use crate::events::EventId;
 use crate::executor::report::LogBounds;
@@ -24,13 +27,14 @@ use crate::lifecycle::{Budgets, Retention};
 use crate::limits::Limits;
 use crate::registry::{DismissWatchers, Fetch, RegistryActor, Watch, Watched};
 use crate::spool::Blobs;
-use crate::store::{Control, Ledger, Store, StoreError, StoreStats};
+use crate::store::{Control, Ledger, Replayed, Store, StoreError, StoreStats};
 use crate::supervisor::{
     AddEndpoint, ControlError, Drain, Drained, Parts, Pause, Purge, Recorded, Resume, SetConcurrency, Submit,
     SubmitError, Supervisor,
 };
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task, TaskId};
 use crate::task_actor::Crew;
+use crate::webhook::{Admission, Delivery, DeliveryId};
 
 mod batches;
 
@@ -54,6 +58,20 @@ struct Owned {
     arbiters: Vec<Arbiter>,
     pool: Option<runtime::Runtime>,
     alarm: Alarm,
+    /// Rings for the courier.
+    bell: Bell,
+    webhooks: Admission,
+    #[cfg(feature = "http")]
+    courier: Option<OnItsWay>,
+}
+
+impl Owned {
+    async fn let_courier_go(&self) {
+        #[cfg(feature = "http")]
+        if let Some(courier) = &self.courier {
+            courier.end().await;
+        }
+    }
 }
 
 impl Drop for Owned {
@@ -75,6 +93,8 @@ pub struct Builder {
     retention: Duration,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    #[cfg(feature = "http")]
+    webhooks: Option<Webhooks>,
 }
 
 /// Why a system could not start.
@@ -114,6 +134,12 @@ impl Builder {
         Self { clock, ..self }
     }
 
+    /// Delivers webhooks. Without it a submission that names one is refused.
+    #[cfg(feature = "http")]
+    pub fn webhooks(self, webhooks: Webhooks) -> Self {
+        Self { webhooks: Some(webhooks), ..self }
+    }
+
     /// Starts the actors, the two great ones on threads of their own. Must be called within an actix
     /// system. What the store holds already is taken up at once.
     ///
@@ -128,18 +154,25 @@ impl Builder {
         let alarm = Alarm::new();
         let arbiters: Vec<Arbiter> = (0..great_threads()).map(|_| Arbiter::new()).collect();
         let (first, last) = (&arbiters[0], &arbiters[arbiters.len() - 1]);
-        let registry = self.start_registry(first, &alarm);
+        let (bell, webhooks) = (Bell::default(), self.admission());
+        #[cfg(feature = "http")]
+        let courier = self.start_courier(&pool, &bell);
+        let registry = self.start_registry(first, &alarm, &bell);
         let store = self.store.clone();
         let executors = self.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.executor.clone()));
         let executors = Arc::new(RwLock::new(executors.collect()));
-        let supervisor = self.start_supervisor(
-            last,
-            &alarm,
-            registry.clone(),
-            pool.handle().clone(),
-            Left { waiting, controls, slots_max },
-        );
-        let owned = Owned { store, arbiters, pool: Some(pool), alarm };
+        let left = Left { waiting, controls, slots_max };
+        let supervisor = self.start_supervisor(last, &alarm, registry.clone(), pool.handle().clone(), left);
+        let owned = Owned {
+            store,
+            arbiters,
+            pool: Some(pool),
+            alarm,
+            bell,
+            webhooks,
+            #[cfg(feature = "http")]
+            courier,
+        };
         Ok(System { supervisor, registry, executors, owned: Arc::new(owned) })
     }
 
@@ -161,12 +194,29 @@ impl Builder {
         slots.sum::<usize>().max(self.limits.slots_max)
     }
 
-    fn start_registry(&self, arbiter: &Arbiter, alarm: &Alarm) -> Addr<RegistryActor> {
+    /// Which webhooks submissions may name.
+    #[cfg(feature = "http")]
+    fn admission(&self) -> Admission {
+        self.webhooks.as_ref().map(Webhooks::admission).unwrap_or_default()
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn admission(&self) -> Admission {
+        Admission::default()
+    }
+
+    #[cfg(feature = "http")]
+    fn start_courier(&self, pool: &runtime::Runtime, bell: &Bell) -> Option<OnItsWay> {
+        let webhooks = self.webhooks.clone()?;
+        Some(Courier::start(self.store.clone(), webhooks, self.clock.clone(), bell.clone(), pool.handle()))
+    }
+
+    fn start_registry(&self, arbiter: &Arbiter, alarm: &Alarm, bell: &Bell) -> Addr<RegistryActor> {
         let ledger: Arc<dyn Ledger> = self.store.clone();
         let (memory, sweep_interval) = (self.limits.registry_memory, self.limits.sweep_interval);
-        let sentinel = alarm.sentinel("the registry");
+        let (sentinel, bell) = (alarm.sentinel("the registry"), bell.clone());
         RegistryActor::start_in_arbiter(&arbiter.handle(), move |_| {
-            RegistryActor::new(ledger, memory, sweep_interval, sentinel)
+            RegistryActor::new(ledger, bell, memory, sweep_interval, sentinel)
         })
     }
 
@@ -178,7 +228,7 @@ impl Builder {
         pool: runtime::Handle,
         left: Left,
     ) -> Addr<Supervisor> {
-        let sentinel = alarm.sentinel("the supervisor");
+        let (sentinel, webhooks) = (alarm.sentinel("the supervisor"), self.admission());
         Supervisor::start_in_arbiter(&arbiter.handle(), move |ctx| {
             let out_of_patience = CancellationToken::new();
             let recruit = {
@@ -209,6 +259,7 @@ impl Builder {
                 queue: self.store,
                 registry,
                 clock: self.clock,
+                webhooks,
                 limits: self.limits,
                 retention: self.retention,
                 endpoints: self.endpoints,
@@ -258,6 +309,8 @@ impl System {
             retention: Retention::DEFAULT,
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
+            #[cfg(feature = "http")]
+            webhooks: None,
         }
     }
 
@@ -361,6 +414,29 @@ impl System {
         self.executors.read().expect("nobody panics while holding it").get(endpoint)?.description()
     }
 
+    /// Which webhooks submissions may name.
+    pub fn webhooks(&self) -> &Admission {
+        &self.owned.webhooks
+    }
+
+    /// A delivery of a webhook and its log; `None` where what has that id has not ended, or asked for none.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn delivery(&self, delivery: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.owned.store.delivery(delivery).await
+    }
+
+    /// Makes a delivery due again, whatever has become of it.
+    ///
+    /// # Errors
+    /// The store could not write it down.
+    pub async fn replay(&self, delivery: DeliveryId) -> Result<Replayed, StoreError> {
+        let replayed = self.owned.store.replay(delivery).await;
+        self.owned.bell.ring();
+        replayed
+    }
+
     /// Where large bodies go on their way in.
     pub fn blobs(&self) -> Blobs {
         self.owned.store.blobs()
@@ -377,10 +453,11 @@ impl System {
     /// The drain has begun when this returns; the future waits for its end.
     pub fn drain(&self, grace: Duration) -> impl Future<Output = Drained> + use<> {
         let drained = self.supervisor.send(Drain { grace });
-        let registry = self.registry.clone();
+        let (registry, owned) = (self.registry.clone(), self.owned.clone());
         async move {
             let drained = drained.await.unwrap_or_default();
             registry.do_send(DismissWatchers);
+            owned.let_courier_go().await;
             drained
         }
     }
@@ -395,6 +472,7 @@ impl System {
             let executors = self.executors.read().expect("nobody panics while holding it");
             executors.values().map(|executor| executor.close()).collect()
         };
+        self.owned.let_courier_go().await;
         let (_, closed) = join(join_all(closing), self.owned.store.close()).await;
         closed
     }

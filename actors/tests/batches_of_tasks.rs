@@ -66,7 +66,7 @@ async fn start(store: Arc<dyn Store>, gate: &Gate, limits: Limits) -> System {
 }
 
 async fn begin(system: &System) -> Batch {
-    let begin = BeginBatch { endpoint: name(), priority: Priority::BACKGROUND, idempotency_key: None };
+    let begin = BeginBatch { endpoint: name(), priority: Priority::BACKGROUND, idempotency_key: None, webhook: None };
     system.begin_batch(begin).await.unwrap().batch
 }
 
@@ -181,6 +181,7 @@ async fn a_cancel_that_a_crash_cut_off_goes_on_with_the_next_start() {
             priority: Priority::BACKGROUND,
             keep: PATIENCE,
             idempotency_key: None,
+            webhook: None,
         };
         let id = store.begin_batch(batch).await.unwrap().batch.id;
         let mut lines = lines(0..5);
@@ -239,6 +240,7 @@ async fn lines_out_of_bounds_are_refused_and_none_is_recorded() {
         endpoint: EndpointName::new("nope").unwrap(),
         priority: Priority::BACKGROUND,
         idempotency_key: None,
+        webhook: None,
     };
     assert!(matches!(system.begin_batch(begin).await, Err(SubmitError::UnknownEndpoint(_))));
 }

@@ -37,7 +37,7 @@ impl Bench {
     async fn new(endpoint: Endpoint, limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::new());
         // The lease is not what is tested here.
-        let options = MemoryOptions { clock: clock.clone(), lease: 1000 * NEVER };
+        let options = MemoryOptions { lease: 1000 * NEVER, ..MemoryOptions::new(clock.clone()) };
         let system = System::builder(Arc::new(MemoryStore::new(options)))
             .clock(clock.clone())
             .limits(limits)

@@ -13,6 +13,7 @@ use super::layers::Layered;
 use super::problem::{Problems, nearest};
 use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Origin, Table, Value};
+use super::webhooks::webhooks;
 use super::{Batches, Config, EmbeddedStore, Http, Limits, Loaded, Log, LogFormat, Results, Service, Store, Submit};
 
 /// The most of whatever takes time: no deadline that is reckoned from it overflows.
@@ -55,15 +56,38 @@ fn read(layered: Layered) -> (Config, Notes) {
     let store = store(begin("store", &mut tree, &mut notes));
     let results = results(begin("results", &mut tree, &mut notes));
     let limits = limits(begin("limits", &mut tree, &mut notes));
+    let webhooks = webhooks(begin("webhooks", &mut tree, &mut notes));
     let log = log(begin("log", &mut tree, &mut notes));
     // After `results` and `limits`, whose values stand in for what an endpoint does not say.
     let (endpoints, services) = endpoints(tree.remove("endpoints"), &mut notes);
     for service in &services {
         not_ourselves(service, http.listen, &mut notes);
     }
-    let config = Config { http, submit, batches, store, results, limits, log, endpoints, services, demo: layered.demo };
+    let config = Config {
+        http,
+        submit,
+        batches,
+        store,
+        results,
+        limits,
+        webhooks,
+        log,
+        endpoints,
+        services,
+        demo: layered.demo,
+    };
     notes.leave("", tree);
-    notes.complain_of_unknown_keys(&["http", "submit", "batches", "store", "results", "limits", "log", "endpoints"]);
+    notes.complain_of_unknown_keys(&[
+        "http",
+        "submit",
+        "batches",
+        "store",
+        "results",
+        "limits",
+        "webhooks",
+        "log",
+        "endpoints",
+    ]);
     (config, notes)
 }
 

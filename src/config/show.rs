@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::section::Setting;
 use super::tree::{Table, Value};
+use super::webhooks::stands_elsewhere;
 
 /// A setting of ours that is about keys and is none.
 const BOUND_OF_KEYS: &str = "tag_key";
@@ -54,6 +55,9 @@ fn toml(value: &Value) -> toml::Value {
 
 /// The value to show instead; `None` where there is nothing to hide.
 fn masked(key: &str, value: &Value) -> Option<Value> {
+    if key == "secrets" {
+        return masked_secrets(value);
+    }
     if names_a_secret(key) && key != BOUND_OF_KEYS {
         return Some(Value::Text(MASK.to_owned()));
     }
@@ -69,10 +73,23 @@ fn masked(key: &str, value: &Value) -> Option<Value> {
     }
 }
 
+/// A list of secrets without those that stand in it themselves.
+fn masked_secrets(value: &Value) -> Option<Value> {
+    let Value::List(items) = value else { return Some(Value::Text(MASK.to_owned())) };
+    let mut masked = items.clone();
+    let mut hidden = false;
+    for item in &mut masked {
+        if !matches!(&item.value, Value::Text(text) if stands_elsewhere(text)) {
+            (item.value, hidden) = (Value::Text(MASK.to_owned()), true);
+        }
+    }
+    hidden.then_some(Value::List(masked))
+}
+
 /// Headers or variables without the values of those that hold credentials, unless these stand elsewhere.
 fn masked_pairs(pairs: &Table) -> Option<Value> {
     let is_secret = |name: &str, value: &Value| {
-        let stands_elsewhere = matches!(value, Value::Text(text) if text.contains("{env:") || text.contains("{file:"));
+        let stands_elsewhere = matches!(value, Value::Text(text) if stands_elsewhere(text));
         (names_a_secret(name) || name.eq_ignore_ascii_case("cookie")) && !stands_elsewhere
     };
     let mut masked = Table::default();
@@ -148,6 +165,16 @@ mod tests {
         let Some(Value::Table(masked)) = masked("env", &Value::Table(table)) else { panic!("nothing is masked") };
         let shown: Vec<String> = masked.iter().map(|(name, node)| format!("{name}={}", node.value)).collect();
         assert_eq!(shown, ["HF_TOKEN=\"***\"", "MODE=\"fast\""]);
+    }
+
+    #[test]
+    fn of_a_list_of_secrets_only_where_they_stand_is_shown() {
+        let table = tree::parse("secrets = ['whsec_abc', '{env:HOOKS}']", &|_| tree::Origin::Default).unwrap();
+        let (_, node) = table.iter().next().unwrap();
+        let shown = toml(&masked("secrets", &node.value).unwrap()).to_string();
+        assert_eq!(shown, r#"["***", "{env:HOOKS}"]"#);
+        assert_eq!(masked("secrets", &Value::Text("whsec_abc".to_owned())), Some(Value::Text("***".to_owned())));
+        assert_eq!(masked("secrets", &Value::List(Vec::new())), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::intake::answer_unread;
 use crate::problem;
 
 mod attempts;
-mod batches;
+pub mod batches;
 mod bodies;
 mod controls;
 pub mod endpoints;
@@ -32,6 +32,7 @@ mod live;
 pub mod openapi;
 mod submit;
 mod tasks;
+mod webhooks;
 
 /// Every area of the API.
 const AREAS: &[&[Operation]] = &[
@@ -44,6 +45,7 @@ const AREAS: &[&[Operation]] = &[
     events::OPERATIONS,
     endpoints::OPERATIONS,
     controls::OPERATIONS,
+    webhooks::OPERATIONS,
     batches::OPERATIONS,
 ];
 

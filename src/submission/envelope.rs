@@ -137,10 +137,12 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::submission::instant;
+    use ekiben_actors::webhook::Admission;
 
     fn read(text: &str) -> Result<(String, Wishes), String> {
         let bounds = Config::default().submit;
-        let judge = Judge { bounds: &bounds, now: instant("2026-01-01T00:00:00Z").unwrap() };
+        let webhooks = Admission::default();
+        let judge = Judge { bounds: &bounds, now: instant("2026-01-01T00:00:00Z").unwrap(), webhooks: &webhooks };
         let read = || {
             let envelope = Envelope::read(text.as_bytes())?;
             let input = envelope.input.get().to_owned();

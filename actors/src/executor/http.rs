@@ -37,6 +37,7 @@ use health::Health;
 use template::Template;
 
 pub use page::PageError;
+pub(crate) use trouble::root;
 
 /// How long a connection stays open with nothing to do. Below the patience of the usual servers (gunicorn: 2 s,
 /// uvicorn and Node: 5 s), so that a request does not set out on a connection that is being closed.
@@ -264,6 +265,25 @@ fn secured(client: ClientBuilder, url: &Url, ca_file: Option<&Path>) -> Result<C
 #[cfg(not(feature = "https"))]
 fn secured(client: ClientBuilder, _: &Url, _: Option<&Path>) -> Result<ClientBuilder, HttpError> {
     Ok(client)
+}
+
+/// A client for a URL that is anybody's: it trusts whom the machine trusts.
+///
+/// # Errors
+/// The machine trusts nobody, or https cannot be had.
+pub(crate) fn trusting_as_the_machine(client: ClientBuilder, url: &Url) -> Result<ClientBuilder, HttpError> {
+    if url.scheme() == "https" && cfg!(not(feature = "https")) {
+        return Err(HttpError::NoHttps);
+    }
+    secured(client, url, None)
+}
+
+/// A text that may hold `{env:NAME}` and `{file:PATH}`, with these filled in.
+///
+/// # Errors
+/// Why it cannot be, in words that show no secret.
+pub fn filled_in(text: &str) -> Result<String, String> {
+    Template::read(text).map(|template| template.sample())
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub struct NewBatch {
     pub keep: Duration,
     /// Two batches of one endpoint with the same key are one, as long as it is stored.
     pub idempotency_key: Option<String>,
+    /// A URL that is told when it is over.
+    pub webhook: Option<String>,
 }
 
 /// What `begin_batch` answers.

@@ -51,6 +51,7 @@ mod reopening;
 mod resubmitting;
 mod settling;
 mod submitting;
+mod webhooks;
 
 /// The lease every store under test is opened with.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -100,13 +101,14 @@ pub fn cases() -> Vec<Case> {
         pruning::cases(),
         deleting::cases(),
         closing::cases(),
+        webhooks::cases(),
     ];
     themes.concat()
 }
 
 /// What a store promises whose data outlives it; the bench must be able to reopen.
 pub fn durable_cases() -> Vec<Case> {
-    [reopening::cases(), batches::durable_cases()].concat()
+    [reopening::cases(), batches::durable_cases(), webhooks::durable_cases()].concat()
 }
 
 /// How the store before a reopening ends.

@@ -33,6 +33,7 @@ use crate::store::{
     StartDurability, Started, Store, StoreError, StoreStats, Wanted,
 };
 use crate::task::{AttemptRecord, Batch, BatchId, EndpointName, Input, Member, NewTask, Output, State, Task, TaskId};
+use crate::webhook::Render;
 
 mod batches;
 
@@ -45,6 +46,7 @@ mod inbox;
 mod ledger;
 mod lock;
 mod members;
+mod outbox;
 mod pages;
 mod queue;
 mod reader;
@@ -78,6 +80,8 @@ pub struct EmbeddedOptions {
     pub inline_max: usize,
     /// The most bytes the database file may take, less bodies in files; `None` leaves it to the disk.
     pub size_max: Option<u64>,
+    /// Makes the messages of ends, where a submission named a webhook.
+    pub render: Render,
 }
 
 impl EmbeddedOptions {
@@ -87,7 +91,7 @@ impl EmbeddedOptions {
     pub const INLINE_MAX: usize = 64 * 1024;
 
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, lease: Self::LEASE, inline_max: Self::INLINE_MAX, size_max: None }
+        Self { clock, lease: Self::LEASE, inline_max: Self::INLINE_MAX, size_max: None, render: Render::default() }
     }
 }
 
@@ -162,6 +166,7 @@ impl EmbeddedStore {
             lease_until: clock::after(now, options.lease),
             lease: options.lease,
             clock: options.clock,
+            render: options.render,
             blobs: blobs.clone(),
             epoch: begun.epoch,
             endpoints,

@@ -16,7 +16,9 @@ use crate::store::{
     Page, Place, Pruned, Purge, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement,
     StartDurability, Started, Store, StoreError, StoreStats, Wanted,
 };
+use crate::store::{Outbox, Replayed, Report, Reported, Take, Taken};
 use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, Task, TaskId};
+use crate::webhook::{Delivery, DeliveryId};
 
 mod batches;
 
@@ -186,6 +188,24 @@ impl Ledger for FaultyStore {
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {
         self.call("prune", |store| store.prune(max))
+    }
+}
+
+impl Outbox for FaultyStore {
+    fn take(&self, wish: Take) -> Answer<Taken> {
+        self.call("take", |store| store.take(wish))
+    }
+
+    fn report(&self, report: Report) -> Answer<Reported> {
+        self.call("report", |store| store.report(report))
+    }
+
+    fn replay(&self, delivery: DeliveryId) -> Answer<Replayed> {
+        self.call("replay", |store| store.replay(delivery))
+    }
+
+    fn delivery(&self, delivery: DeliveryId) -> Answer<Option<Delivery>> {
+        self.call("delivery", |store| store.delivery(delivery))
     }
 }
 

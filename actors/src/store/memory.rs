@@ -27,8 +27,10 @@ use crate::task::{
     AttemptOutcome, AttemptRecord, EndpointName, Failure, Input, NewTask, Output, Priority, RunNotes, State, Task,
     TaskId, Timestamp,
 };
+use crate::webhook::Render;
 
 mod batches;
+mod outbox;
 mod tables;
 
 use tables::{Row, Tables};
@@ -39,6 +41,8 @@ pub struct MemoryOptions {
     pub clock: Arc<dyn Clock>,
     /// How long the node's lease lasts from one renewal.
     pub lease: Duration,
+    /// Makes the messages of ends, where a submission named a webhook.
+    pub render: Render,
 }
 
 impl MemoryOptions {
@@ -46,7 +50,7 @@ impl MemoryOptions {
     pub const LEASE: Duration = Duration::from_secs(30);
 
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, lease: Self::LEASE }
+        Self { clock, lease: Self::LEASE, render: Render::default() }
     }
 }
 
@@ -70,7 +74,8 @@ impl MemoryStore {
     /// An empty store; the node's lease begins now.
     pub fn new(options: MemoryOptions) -> Self {
         let lease_until = clock::after(options.clock.now(), options.lease);
-        let kept = Kept { tables: Tables::default(), controls: BTreeMap::new(), lease_until };
+        let tables = Tables::new(options.render.clone());
+        let kept = Kept { tables, controls: BTreeMap::new(), lease_until };
         Self { options, kept: Mutex::new(Some(kept)) }
     }
 
@@ -458,13 +463,18 @@ impl Kept {
         match self.tables.row(id).map(|row| row.task.state) {
             None => Deleted::Unknown,
             Some(state) if !state.is_finished() => Deleted::Unfinished(state),
-            Some(_) => Deleted::Deleted(self.forget(id)),
+            Some(_) => {
+                self.tables.deliveries.forget(id.into());
+                Deleted::Deleted(self.forget(id))
+            }
         }
     }
 
     fn prune(&mut self, max: usize, now: Timestamp) -> Vec<Pruned> {
         let pruned = self.tables.expired(now, max).into_iter().map(|id| self.forget(id)).collect();
-        self.tables.batches.prune(max, now);
+        for batch in self.tables.batches.prune(max, now) {
+            self.tables.deliveries.orphan(batch.into());
+        }
         pruned
     }
 
@@ -472,6 +482,7 @@ impl Kept {
     fn forget(&mut self, id: TaskId) -> Pruned {
         let Row { task, .. } = self.tables.remove(id);
         self.tables.batches.note_gone(&task);
+        self.tables.deliveries.orphan(id.into());
         Pruned { id, endpoint: task.endpoint, state: task.state }
     }
 

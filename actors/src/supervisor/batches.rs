@@ -37,6 +37,8 @@ pub struct BeginBatch {
     /// Of those lines that name none.
     pub priority: Priority,
     pub idempotency_key: Option<String>,
+    /// A URL that is told when it is over.
+    pub webhook: Option<String>,
 }
 
 /// Records lines of a batch, as many as the queue has room for, from the first on. Answered when their tasks are
@@ -242,7 +244,8 @@ impl Handler<BeginBatch> for Supervisor {
             Err(refusal @ (SubmitError::Draining { .. } | SubmitError::UnknownEndpoint(_))) => Some(refusal),
             Ok(_) | Err(_) => None,
         };
-        if let Some(refusal) = refusal {
+        let unfit = begin.webhook.as_ref().and_then(|url| self.webhooks.check(url).err());
+        if let Some(refusal) = refusal.or(unfit.map(SubmitError::Webhook)) {
             return Box::pin(std::future::ready(Err(refusal)));
         }
         let begun = self.queue.begin_batch(NewBatch {
@@ -251,6 +254,7 @@ impl Handler<BeginBatch> for Supervisor {
             endpoint: begin.endpoint,
             priority: begin.priority,
             idempotency_key: begin.idempotency_key,
+            webhook: begin.webhook,
         });
         Box::pin(async move {
             let begun = begun.await?;

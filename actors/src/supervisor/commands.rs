@@ -8,6 +8,7 @@ use super::Prospect;
 use crate::endpoint::Endpoint;
 use crate::store::StoreError;
 use crate::task::{BadEndpointName, EndpointName, NewTask, State, Task, TaskId};
+use crate::webhook::BadWebhook;
 
 /// Records a task and starts it as soon as a slot is free. Answered when the task is durable.
 #[derive(Message)]
@@ -43,6 +44,8 @@ pub enum SubmitError {
     EndpointFull { endpoint: EndpointName, limit: u64, retry_after: Duration },
     #[error("the queue is full: {limit} tasks wait")]
     QueueFull { limit: u64, retry_after: Duration },
+    #[error(transparent)]
+    Webhook(#[from] BadWebhook),
     #[error("the task asks for {option} = {asked}, but {bound}")]
     OutOfBounds { option: &'static str, asked: String, bound: String },
     #[error(

@@ -24,6 +24,9 @@ pub struct TaskOptions {
     /// What it can be found by.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// A URL that is told when it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
 }
 
 impl TaskOptions {
@@ -58,6 +61,7 @@ mod tests {
             max_attempts: Some(3),
             retention: Some(Duration::from_secs(7)),
             tags: BTreeMap::from([("project".to_owned(), "rice".to_owned())]),
+            webhook: Some("https://example.com/hook".to_owned()),
         };
         let kept = serde_json::to_string(&options).unwrap();
         assert_eq!(serde_json::from_str::<TaskOptions>(&kept).unwrap(), options);

@@ -99,6 +99,19 @@ pub enum Step {
         state: Option<usize>,
     },
     Prune,
+    /// Takes all deliveries that are due, or what there is room for.
+    Take {
+        max: usize,
+        per_host: usize,
+        busy: bool,
+    },
+    Report {
+        parcel: Index,
+        next: Tried,
+    },
+    Replay {
+        task: Index,
+    },
     Advance(Duration),
     /// The node ends and another begins on the same data; a store that cannot reopen only loses its lease.
     Restart {
@@ -122,6 +135,17 @@ pub struct Submission {
     /// The id of a task that may be there already; a fresh one otherwise.
     pub used_id: Option<Index>,
     pub large: bool,
+    /// The host that is told of the task's end.
+    pub webhook: Option<u8>,
+}
+
+/// What became of a try of a delivery.
+#[derive(Clone, Debug)]
+pub enum Tried {
+    Delivered,
+    Gone,
+    GivenUp,
+    Again { delay: Duration },
 }
 
 /// What a task asks of the time, from its submission.
@@ -187,6 +211,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<Index>(), option::of(0..8_u8), 0..4_usize, option::of(0..5_usize))
             .prop_map(|(batch, after, limit, state)| Step::Members { batch, after, limit, state }),
         2 => Just(Step::Prune),
+        4 => (0..5_usize, 1..4_usize, any::<bool>())
+            .prop_map(|(max, per_host, busy)| Step::Take { max, per_host, busy }),
+        4 => (any::<Index>(), tried()).prop_map(|(parcel, next)| Step::Report { parcel, next }),
+        1 => any::<Index>().prop_map(|task| Step::Replay { task }),
         5 => pause().prop_map(Step::Advance),
         1 => any::<bool>().prop_map(|close| Step::Restart { close }),
     ]
@@ -204,21 +232,12 @@ fn list() -> impl Strategy<Value = Step> {
 fn submission() -> impl Strategy<Value = Submission> {
     let used_id = option::weighted(0.05, any::<Index>());
     let large = prop_oneof![30 => Just(false), 1 => Just(true)];
+    let webhook = option::weighted(0.4, 0..3_u8);
     let key = (option::weighted(0.3, 0..3_u8), option::of(0..2_u8));
     let whose = (0..3_usize, option::of(0..5_u8));
-    (whose, 0..3_u8, delay(), times(), key, any::<bool>(), used_id, (large, 0..4_u8)).prop_map(
-        |((endpoint, caller), priority, delay, times, (key, digest), here, used_id, (large, tags))| Submission {
-            endpoint,
-            priority,
-            caller,
-            delay,
-            times,
-            key,
-            digest,
-            tags,
-            here,
-            used_id,
-            large,
+    (whose, 0..3_u8, delay(), times(), key, any::<bool>(), used_id, (large, 0..4_u8, webhook)).prop_map(
+        |((endpoint, caller), priority, delay, times, (key, digest), here, used_id, (large, tags, webhook))| {
+            Submission { endpoint, priority, caller, delay, times, key, digest, tags, here, used_id, large, webhook }
         },
     )
 }
@@ -243,6 +262,15 @@ fn end() -> impl Strategy<Value = End> {
         1 => any::<bool>().prop_map(|answer| End::Failed { answer }),
         1 => Just(End::Canceled),
         4 => (delay(), why()).prop_map(|(delay, why)| End::Again { delay, why }),
+    ]
+}
+
+fn tried() -> impl Strategy<Value = Tried> {
+    prop_oneof![
+        2 => Just(Tried::Delivered),
+        1 => Just(Tried::Gone),
+        1 => Just(Tried::GivenUp),
+        3 => delay().prop_map(|delay| Tried::Again { delay }),
     ]
 }
 

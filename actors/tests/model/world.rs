@@ -13,18 +13,22 @@ use ekiben_actors::spool::BlobName;
 use ekiben_actors::store::batches::{BatchQuery, Line, MemberQuery, NewBatch, Receive, Received};
 use ekiben_actors::store::conformance::Bench;
 use ekiben_actors::store::{
-    ControlChange, Lease, ListQuery, Place, Purge, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settlement,
-    StartDurability, Store, StoreError, Wanted,
+    ControlChange, Lease, ListQuery, Place, Purge, ReclaimPolicy, Reclaims, Report, Resubmit, Resubmitted, Run,
+    Settlement, StartDurability, Store, StoreError, Take, Wanted,
 };
 use ekiben_actors::task::{
     BatchId, EndpointName, Failure, FailureCode, Headers, Input, Member, NewTask, Output, Priority, RunNotes, State,
     TaskId, TaskOptions,
 };
+use ekiben_actors::webhook::{DeliveryId, Next, Try};
 use proptest::sample::Index;
 
-use crate::steps::{Change, End, OVER_THE_LEASE, Step, Submission, Times, Why};
+use crate::steps::{Change, End, OVER_THE_LEASE, Step, Submission, Times, Tried, Why};
 
 const ALL: usize = 100_000;
+
+/// How long a delivery is its taker's; over by the time a node has ended.
+const LEASE_OF_ONE: Duration = Duration::from_secs(20);
 
 /// The tasks and leases there ever were.
 #[derive(Default)]
@@ -32,6 +36,8 @@ pub struct World {
     tasks: Vec<(TaskId, usize)>,
     leases: Vec<Lease>,
     batches: Vec<(BatchId, usize)>,
+    /// Deliveries that were taken, by the number of the taking.
+    parcels: Vec<(DeliveryId, u32)>,
     steps: u32,
 }
 
@@ -43,6 +49,7 @@ pub struct Seen {
     tasks: Vec<(TaskId, usize)>,
     leases: Vec<Lease>,
     batches: Vec<(BatchId, usize)>,
+    parcels: Vec<(DeliveryId, u32)>,
 }
 
 impl Seen {
@@ -58,6 +65,7 @@ impl World {
         self.tasks.extend(&seen.tasks);
         self.leases.extend(&seen.leases);
         self.batches.extend(&seen.batches);
+        self.parcels.extend(&seen.parcels);
     }
 
     /// Takes a step on a store; answers with the bench as it is then.
@@ -74,6 +82,12 @@ impl World {
             }
         };
         seen.store = snapshot(&*bench.store).await;
+        let tasks = self.tasks.iter().chain(&seen.tasks).map(|(task, _)| DeliveryId::from(*task));
+        let batches = self.batches.iter().chain(&seen.batches).map(|(batch, _)| DeliveryId::from(*batch));
+        for id in tasks.chain(batches) {
+            let delivery = bench.store.delivery(id).await.expect("reading succeeds");
+            seen.store.push_str(&delivery.map_or(String::new(), |delivery| format!("{delivery:?} ")));
+        }
         (bench, seen)
     }
 
@@ -146,6 +160,12 @@ impl World {
                 pruned.sort_by_key(|pruned| pruned.id);
                 Seen::answer(pruned)
             }
+            Step::Take { max, per_host, busy } => {
+                let under_way = if *busy { vec![("host0.example.com:80".to_owned(), 1)] } else { Vec::new() };
+                take(Take { max: *max, per_host: *per_host, under_way, lease: LEASE_OF_ONE }, store).await
+            }
+            Step::Report { parcel, next } => self.report(*parcel, next, bench).await,
+            Step::Replay { task } => Seen::answer(plain(store.replay(self.task(*task).0.into()).await)),
             Step::Advance(_) | Step::Restart { .. } => unreachable!("these are no calls"),
         }
     }
@@ -188,6 +208,7 @@ impl World {
             options: TaskOptions {
                 fairness_key: submission.caller.map(caller),
                 tags: tags_of(submission.tags).into_iter().collect(),
+                webhook: submission.webhook.map(|host| format!("http://host{host}.example.com/end")),
                 retention: submission.times.retention,
                 ..TaskOptions::default()
             },
@@ -202,6 +223,7 @@ impl World {
             priority: Priority(9),
             keep: Duration::from_secs(60),
             idempotency_key: key.map(|key| format!("key {key}")),
+            webhook: Some("http://host0.example.com/batch".to_owned()),
         };
         let begun = plain(store.begin_batch(batch).await);
         let batches = begun.iter().map(|begun| (begun.batch.id, endpoint)).collect();
@@ -270,8 +292,25 @@ impl World {
             here: false,
             used_id: None,
             large: false,
+            webhook: None,
         };
         self.enqueue(&[next], &*bench.store).await
+    }
+
+    async fn report(&self, parcel: Index, next: &Tried, bench: &Bench) -> Seen {
+        let (delivery, fence) = match self.parcels.len() {
+            0 => (DeliveryId::from_bytes([0xee; 16]), 1),
+            known => *parcel.get(&self.parcels[known.saturating_sub(8)..]),
+        };
+        let at = bench.clock.now();
+        let next = match next {
+            Tried::Delivered => Next::Delivered,
+            Tried::Gone => Next::Gone,
+            Tried::GivenUp => Next::GivenUp,
+            Tried::Again { delay } => Next::Again(at + *delay),
+        };
+        let made = Try { at, status: None, error: Some(format!("taking {fence}")), took_ms: 1 };
+        Seen::answer(plain(bench.store.report(Report { delivery, fence, made, next }).await))
     }
 
     /// A task that may be there, with the endpoint it was meant for.
@@ -322,7 +361,17 @@ async fn restart(bench: Bench, close: bool) -> (Bench, Seen) {
     store.renew().await.expect("a renewal succeeds");
     // A store may return what had not started when it closes, or when it is asked to reclaim.
     let reclaims = in_order(Reclaims { waiting: 0, ..reclaims });
-    (Bench { store, clock, reopen }, Seen::answer(reclaims))
+    // What was taken can be taken again: at once, or since its lease was over. Taken all, they are in step again.
+    let taken = take(Take { max: ALL, per_host: ALL, under_way: Vec::new(), lease: LEASE_OF_ONE }, &*store).await;
+    let answer = format!("{reclaims:?} {}", taken.answer);
+    (Bench { store, clock, reopen }, Seen { answer, ..taken })
+}
+
+async fn take(wish: Take, store: &dyn Store) -> Seen {
+    let mut taken = store.take(wish).await.expect("taking succeeds");
+    taken.parcels.sort_by_key(|parcel| parcel.id);
+    let parcels = taken.parcels.iter().map(|parcel| (parcel.id, parcel.fence)).collect();
+    Seen { parcels, ..Seen::answer(taken) }
 }
 
 /// The empty name for number 0, as clients may write it.

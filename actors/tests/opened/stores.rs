@@ -11,7 +11,7 @@ use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 
 pub fn memory(_: &Path) -> Bench {
     let clock = Arc::new(ManualClock::new());
-    let store = MemoryStore::new(MemoryOptions { clock: clock.clone(), lease: LEASE });
+    let store = MemoryStore::new(MemoryOptions { lease: LEASE, ..MemoryOptions::new(clock.clone()) });
     Bench { store: Arc::new(store), clock, reopen: None }
 }
 

@@ -20,7 +20,7 @@ use crate::problem;
 use crate::submission::Wishes;
 use crate::wire;
 
-mod json;
+pub mod json;
 mod results;
 mod upload;
 
@@ -46,7 +46,7 @@ const PAGE_MAX: usize = 1000;
 async fn begin(mut call: Call) -> Answer {
     let mut body = call.take_body();
     let begun = async {
-        let query = Parameters::of(call.query(), &["endpoint", "priority", "open"])?;
+        let query = Parameters::of(call.query(), &["endpoint", "priority", "open", "webhook"])?;
         let name = query.get("endpoint").ok_or_else(|| bad("endpoint", "name the endpoint of the tasks".to_owned()))?;
         let name = EndpointName::new(name).map_err(SubmitError::BadEndpoint)?;
         let keep_open = query.flag("open")?;
@@ -57,6 +57,10 @@ async fn begin(mut call: Call) -> Answer {
             endpoint: name,
             priority: priority.unwrap_or(Priority::BACKGROUND),
             idempotency_key: Wishes::key_of_headers(call.headers())?,
+            webhook: query.read("webhook", |url| {
+                call.app.system.webhooks().check(url).map_err(|error| error.to_string())?;
+                Ok(url.to_owned())
+            })?,
         };
         Ok::<_, ApiError>((call.app.system.begin_batch(begin).await?, keep_open, pass))
     };
@@ -170,7 +174,7 @@ async fn cancel(call: Call) -> Answer {
 }
 
 /// The batch that the path names.
-async fn batch(call: &Call) -> Result<Batch, ApiError> {
+pub async fn batch(call: &Call) -> Result<Batch, ApiError> {
     // What is no id of ours names no batch: unknown, not malformed.
     let id = call.parameter().parse().map_err(|_| ApiError::BatchNotFound)?;
     let found = call.app.system.registry.send(FindBatch(id)).await.unwrap_or(Err(StoreError::Closed))?;

@@ -21,6 +21,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("endpoints", include_str!("openapi/endpoints.json")),
     ("controls", include_str!("openapi/controls.json")),
     ("batches", include_str!("openapi/batches.json")),
+    ("webhooks", include_str!("openapi/webhooks.json")),
 ];
 
 static DOCUMENT: LazyLock<(Value, String)> = LazyLock::new(|| {

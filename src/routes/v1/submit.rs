@@ -54,7 +54,7 @@ async fn submit(mut call: Call) -> Answer {
 async fn record(call: &Call, body: &mut Payload) -> Result<Recorded, ApiError> {
     let endpoint = call.endpoint()?;
     let _pass = call.app.gates.submission()?;
-    let judge = Judge { bounds: &call.app.submit, now: call.app.clock.now() };
+    let judge = Judge { bounds: &call.app.submit, now: call.app.clock.now(), webhooks: call.app.system.webhooks() };
     let mut wishes = Wishes::of_headers(call.headers(), judge)?;
     let mut task = NewTask::new(endpoint.name.clone(), Input::default());
     task.priority = endpoint.priority;

@@ -87,6 +87,7 @@ fn new_batch() -> NewBatch {
         priority: Priority::BACKGROUND,
         keep: KEEP,
         idempotency_key: None,
+        webhook: None,
     }
 }
 

@@ -45,6 +45,7 @@ impl BatchTally {
 pub(super) struct BatchRow {
     pub batch: Batch,
     pub keep: Duration,
+    pub webhook: Option<String>,
 }
 
 impl BatchRow {
@@ -65,7 +66,8 @@ impl BatchRow {
             counts: BatchCounts::default(),
             failures: BTreeMap::new(),
         };
-        Ok(Self { batch, keep: Duration::from_micros(row.get::<_, i64>(7)? as u64) })
+        let keep = Duration::from_micros(row.get::<_, i64>(7)? as u64);
+        Ok(Self { batch, keep, webhook: row.get(10)? })
     }
 
     /// Takes in a row of the tally.
@@ -128,6 +130,7 @@ impl Writer<'_> {
             micros(batch.expires_at),
             i64::try_from(new.keep.as_micros()).unwrap_or(i64::MAX),
             new.idempotency_key,
+            new.webhook,
         ))?;
         Ok(Begun { batch, known: false })
     }
@@ -208,12 +211,14 @@ impl Writer<'_> {
         self.write_starts(Which::All)?;
         self.write_batches()?;
         let Some(row) = self.batch_row(batch)? else { return Ok(None) };
-        let BatchRow { mut batch, keep } = self.counted(row)?;
+        let BatchRow { mut batch, keep, webhook } = self.counted(row)?;
         if batch.state == BatchState::Receiving {
             batch.refused = refused.unwrap_or(batch.refused);
         }
         batch.state = lifecycle::closed(batch.state, closing);
-        batches::finish_if_over(&mut batch, keep, self.group.now);
+        if batches::finish_if_over(&mut batch, keep, self.group.now) {
+            self.announce_batch_end(&batch, webhook.as_deref())?;
+        }
         self.update_batch(&batch)?;
         Ok(Some(batch))
     }
@@ -229,6 +234,7 @@ impl Writer<'_> {
         let params = (micros(self.group.now), limit(max));
         let ids = self.sql.expired_batches.query_map(params, |row| batch_id_at(row, 0))?;
         for id in ids.collect::<rusqlite::Result<Vec<_>>>()? {
+            self.orphan_delivery(id.into())?;
             self.sql.delete_batch.execute([id.as_bytes()])?;
             self.sql.delete_batch_tally.execute([id.as_bytes()])?;
         }
@@ -258,8 +264,9 @@ impl Writer<'_> {
                 self.sql.add_to_batch_tally.execute((id.as_bytes(), state_number(state), reason, tasks))?;
             }
             let Some(row) = self.batch_row(id)? else { continue };
-            let BatchRow { mut batch, keep } = self.counted(row)?;
+            let BatchRow { mut batch, keep, webhook } = self.counted(row)?;
             if batches::finish_if_over(&mut batch, keep, self.group.now) {
+                self.announce_batch_end(&batch, webhook.as_deref())?;
                 self.update_batch(&batch)?;
             }
         }

@@ -12,7 +12,9 @@ use crate::store::{
     Canceled, Claims, Control, ControlChange, Deleted, Enqueued, Lease, Overdue, Place, Pruned, Purge, ReclaimPolicy,
     Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
+use crate::store::{Replayed, Report, Reported, Take, Taken};
 use crate::task::{Batch, BatchId, EndpointName, NewTask, Task, TaskId};
+use crate::webhook::DeliveryId;
 
 /// Where the answer goes. Nobody may be waiting for it any more, which is no fault.
 pub(super) type Asker<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -39,6 +41,9 @@ pub(super) enum Call {
     Settle(Settlement, Asker<Settled>),
     Delete(TaskId, Asker<Deleted>),
     Prune(usize, Asker<Vec<Pruned>>),
+    Take(Take, Asker<Taken>),
+    Report(Report, Asker<Reported>),
+    Replay(DeliveryId, Asker<Replayed>),
     Close(Asker<()>),
 }
 
@@ -65,6 +70,9 @@ impl Call {
             Call::Settle(_, asker) => answer(asker, Err(error)),
             Call::Delete(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),
+            Call::Take(_, asker) => answer(asker, Err(error)),
+            Call::Report(_, asker) => answer(asker, Err(error)),
+            Call::Replay(_, asker) => answer(asker, Err(error)),
             Call::Close(asker) => answer(asker, Err(error)),
         }
     }

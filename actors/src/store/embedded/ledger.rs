@@ -172,7 +172,7 @@ impl Writer<'_> {
             self.insert_output(row.seq, &output)?;
         }
         self.moved(row, before);
-        Ok(())
+        self.announce_end(&row.task, row.seq)
     }
 
     fn insert_output(&mut self, seq: i64, output: &Output) -> Result<(), Trouble> {
@@ -210,6 +210,7 @@ impl Writer<'_> {
             return untouched(Deleted::Unfinished(self.desk.shared.starts.present(row).state));
         }
         let mut files = Vec::new();
+        self.drop_delivery(task.into())?;
         let deleted = self.forget(row, &mut files)?;
         Ok(Forgotten { answer: Deleted::Deleted(deleted), files })
     }
@@ -234,6 +235,7 @@ impl Writer<'_> {
             self.sql.delete_tag.execute((key, value, task.id.as_bytes()))?;
         }
         self.group.tally.add(endpoint, task.state, -1);
+        self.orphan_delivery_of(&task)?;
         let input = input_in_file.then_some(BlobName::Input(task.id));
         let output = output_in_file.then_some(BlobName::Output(task.id, fence));
         files.extend(input.into_iter().chain(output).filter_map(|name| self.desk.blobs.path(name)));

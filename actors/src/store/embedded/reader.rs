@@ -13,6 +13,7 @@ use crate::spool::{BlobName, Blobs};
 use crate::store::batches::{BatchQuery, MemberQuery, Members};
 use crate::store::{ListQuery, Page, StoreError};
 use crate::task::{AttemptRecord, Batch, BatchId, Headers, Input, Member, Output, Task, TaskId};
+use crate::webhook::{Delivery, DeliveryId};
 
 use super::Shared;
 use super::attempts;
@@ -20,6 +21,7 @@ use super::calls::{Asker, answer, store_error};
 use super::headers;
 use super::inbox::{Inbox, Taken};
 use super::members::Batches;
+use super::outbox;
 use super::pages::Pages;
 use super::rows::{Row, unreadable};
 
@@ -36,6 +38,7 @@ pub(super) enum Question {
     Batches(BatchQuery, Asker<Vec<Batch>>),
     Members(MemberQuery, Asker<Members>),
     Position(Member, Asker<Option<u64>>),
+    Delivery(DeliveryId, Asker<Option<Delivery>>),
 }
 
 pub(super) struct Reader<'c> {
@@ -54,6 +57,7 @@ struct ReaderStatements<'c> {
     attempts_of_task: Statement<'c>,
     input_of_task: Statement<'c>,
     output_of_task: Statement<'c>,
+    delivery_by_id: Statement<'c>,
 }
 
 impl<'c> Reader<'c> {
@@ -67,6 +71,7 @@ impl<'c> Reader<'c> {
             attempts_of_task: prepare(include_str!("attempts_of_task.sql"))?,
             input_of_task: prepare(include_str!("input_of_task.sql"))?,
             output_of_task: prepare(include_str!("output_of_task.sql"))?,
+            delivery_by_id: prepare(include_str!("delivery_by_id.sql"))?,
         };
         let pages = Pages::new(connection, shared.clone())?;
         let batches = Batches::new(connection, shared.clone())?;
@@ -110,6 +115,7 @@ impl<'c> Reader<'c> {
             Question::Position(member, asker) => {
                 answer(asker, self.batches.position(&member).map_err(|error| store_error(&error)));
             }
+            Question::Delivery(id, asker) => answer(asker, self.delivery(id).map_err(|error| store_error(&error))),
         }
     }
 
@@ -117,6 +123,10 @@ impl<'c> Reader<'c> {
         let names = self.shared.counts.names();
         let row = self.sql.task_by_id.query_row([task.as_bytes()], |row| Row::read(row, &names)).optional()?;
         Ok(row.map(|row| self.shared.starts.present(row)))
+    }
+
+    fn delivery(&mut self, id: DeliveryId) -> rusqlite::Result<Option<Delivery>> {
+        self.sql.delivery_by_id.query_row([id.as_bytes()], outbox::shown).optional()
     }
 
     /// The task is read first: an attempt that ends in between is then told of twice over rather than not at all, and

@@ -10,6 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::task::{EndpointName, Timestamp};
 
+use super::outbox;
 use super::rows::{EndpointId, micros, state_at, unreadable};
 use super::tally::Tally;
 
@@ -22,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_tags.sql"),
     include_str!("migrations/0006_controls.sql"),
     include_str!("migrations/0007_batches.sql"),
+    include_str!("migrations/0008_webhooks.sql"),
     include_str!("migrations/0009_callers.sql"),
 ];
 
@@ -161,6 +163,7 @@ pub(super) struct Begun {
 /// Begins a new epoch: whatever was held is from now on held by somebody who is gone.
 pub(super) fn begin_epoch(connection: &Connection, now: Timestamp) -> rusqlite::Result<Begun> {
     let epoch = connection.query_row(include_str!("open_node.sql"), [micros(now)], |row| row.get(0))?;
+    outbox::free_what_was_taken(connection)?;
     let mut names = Vec::new();
     let mut endpoints = connection.prepare(include_str!("all_endpoints.sql"))?;
     let mut rows = endpoints.query([])?;

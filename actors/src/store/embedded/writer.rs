@@ -20,6 +20,7 @@ use crate::clock::{self, Clock, stopwatch};
 use crate::spool::Blobs;
 use crate::store::{StartDurability, StoreError};
 use crate::task::{State, Timestamp};
+use crate::webhook::Render;
 
 use super::Shared;
 use super::batches::BatchTally;
@@ -39,6 +40,7 @@ pub(super) struct Desk {
     pub calls: Arc<Inbox<Call>>,
     pub jobs: Arc<Inbox<Job>>,
     pub clock: Arc<dyn Clock>,
+    pub render: Render,
     pub blobs: Blobs,
     /// How long a lease lasts.
     pub lease: Duration,
@@ -250,6 +252,18 @@ impl<'c> Writer<'c> {
             Call::Prune(max, asker) => {
                 let pruned = self.prune(max);
                 self.promise_after_deletion(asker, pruned)
+            }
+            Call::Take(wish, asker) => {
+                let taken = self.take(wish);
+                self.promise(asker, taken)
+            }
+            Call::Report(report, asker) => {
+                let reported = self.report(report);
+                self.promise(asker, reported)
+            }
+            Call::Replay(delivery, asker) => {
+                let replayed = self.replay(delivery);
+                self.promise(asker, replayed)
             }
             Call::Close(_) => unreachable!("a close is no part of a group"),
         }

@@ -27,6 +27,7 @@ struct KeptBatch {
     batch: Batch,
     keep: Duration,
     key: Option<String>,
+    webhook: Option<String>,
     by_position: BTreeMap<u64, TaskId>,
     by_custom_id: HashMap<String, u64>,
 }
@@ -41,10 +42,10 @@ impl Batches {
         kept.batch.counts.add(task.state, 1);
     }
 
-    /// A task has changed, and with it its batch.
-    pub fn note_change(&mut self, before: (State, &'static str), task: &Task) {
-        let Some(member) = &task.batch else { return };
-        let KeptBatch { batch, keep, .. } =
+    /// A task has changed, and with it its batch; answers the batch and its webhook where it is over by that.
+    pub fn note_change(&mut self, before: (State, &'static str), task: &Task) -> Option<(&Batch, Option<&str>)> {
+        let member = task.batch.as_ref()?;
+        let KeptBatch { batch, keep, webhook, .. } =
             self.kept.get_mut(&member.batch).expect("a batch is there as long as its tasks are");
         for ((state, reason), tasks) in [(before, -1), (batches::mark(task), 1)] {
             batch.counts.add(state, tasks);
@@ -53,9 +54,8 @@ impl Batches {
                 *failures = failures.saturating_add_signed(tasks);
             }
         }
-        if let Some(finished_at) = task.finished_at {
-            batches::finish_if_over(batch, *keep, finished_at);
-        }
+        let is_over = batches::finish_if_over(batch, *keep, task.finished_at?);
+        is_over.then_some((&*batch, webhook.as_deref()))
     }
 
     /// A finished task is deleted: it stays counted.
@@ -67,15 +67,16 @@ impl Batches {
         }
     }
 
-    pub fn prune(&mut self, max: usize, now: Timestamp) {
+    pub fn prune(&mut self, max: usize, now: Timestamp) -> Vec<BatchId> {
         let over = |kept: &KeptBatch| kept.batch.expires_at <= now && kept.by_position.is_empty();
         let gone: Vec<BatchId> = self.kept.iter().filter(|(_, kept)| over(kept)).map(|(id, _)| *id).take(max).collect();
-        for id in gone {
-            let KeptBatch { batch, key, .. } = self.kept.remove(&id).expect("it was just seen");
+        for id in &gone {
+            let KeptBatch { batch, key, .. } = self.kept.remove(id).expect("it was just seen");
             if let Some(key) = key {
                 self.by_key.remove(&(batch.endpoint, key));
             }
         }
+        gone
     }
 }
 
@@ -94,6 +95,7 @@ impl Kept {
             batch: batch.clone(),
             keep: new.keep,
             key: new.idempotency_key,
+            webhook: new.webhook,
             by_position: BTreeMap::new(),
             by_custom_id: HashMap::new(),
         };
@@ -144,12 +146,14 @@ impl Kept {
     }
 
     fn close_batch(&mut self, id: BatchId, closing: Closing, refused: Option<u64>, now: Timestamp) -> Option<Batch> {
-        let KeptBatch { batch, keep, .. } = self.tables.batches.kept.get_mut(&id)?;
+        let KeptBatch { batch, keep, webhook, .. } = self.tables.batches.kept.get_mut(&id)?;
         if batch.state == BatchState::Receiving {
             batch.refused = refused.unwrap_or(batch.refused);
         }
         batch.state = lifecycle::closed(batch.state, closing);
-        batches::finish_if_over(batch, *keep, now);
+        if batches::finish_if_over(batch, *keep, now) {
+            self.tables.deliveries.announce_batch(batch, webhook.as_deref(), now);
+        }
         Some(batch.clone())
     }
 

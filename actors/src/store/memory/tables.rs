@@ -14,6 +14,9 @@ use crate::store::{Count, ListQuery, Page, Pager};
 use crate::task::{
     AttemptRecord, EndpointName, Input, InputDigest, Output, Priority, RunNotes, State, Task, TaskId, Timestamp,
 };
+use crate::webhook::Render;
+
+use super::outbox::Deliveries;
 
 /// The greatest id there can be: a range up to an instant includes every task of that instant.
 const LAST_ID: [u8; 16] = [0xff; 16];
@@ -71,6 +74,7 @@ fn is_due(line: &BTreeSet<(Timestamp, TaskId)>, now: Timestamp) -> bool {
 
 #[derive(Default)]
 pub(super) struct Tables {
+    pub deliveries: Deliveries,
     rows: HashMap<TaskId, Row>,
     endpoints: BTreeMap<EndpointName, OfEndpoint>,
     held: BTreeSet<TaskId>,
@@ -92,6 +96,10 @@ struct OfEndpoint {
 }
 
 impl Tables {
+    pub fn new(render: Render) -> Self {
+        Self { deliveries: Deliveries::new(render), ..Self::default() }
+    }
+
     /// Adds a row whose id is not there yet.
     pub fn add(&mut self, row: Row) {
         self.enter(&row);
@@ -103,13 +111,20 @@ impl Tables {
         self.rows.get(&id)
     }
 
-    /// Changes a row that is there, and answers the task as it is now.
+    /// Changes a row that is there, and answers the task as it is now. One that ends by it leaves its delivery.
     pub fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Row)) -> Task {
         let mut row = self.remove(id);
+        let had_ended = row.task.state.is_finished();
         let before = mark(&row.task);
         change(&mut row);
-        self.batches.note_change(before, &row.task);
+        if let Some((over, webhook)) = self.batches.note_change(before, &row.task) {
+            let ended_at = over.finished_at.expect("a batch that is over tells since when");
+            self.deliveries.announce_batch(over, webhook, ended_at);
+        }
         let task = row.task.clone();
+        if !had_ended {
+            self.deliveries.announce(&row);
+        }
         self.add(row);
         task
     }

@@ -146,7 +146,7 @@ impl<'a> Upload<'a> {
         let app = &self.call.app;
         let input = line.slice_ref(envelope.input.get().as_bytes());
         let mut wishes = Wishes::default();
-        let judge = Judge { bounds: &app.submit, now: app.clock.now() };
+        let judge = Judge { bounds: &app.submit, now: app.clock.now(), webhooks: app.system.webhooks() };
         envelope.add_to(&mut wishes, judge).map_err(|error| NotTaken::bad(Some(&custom_id), error))?;
         if wishes.idempotency_key.is_some() {
             let reason = "idempotency_key: a line of a batch has its custom_id for that".to_owned();

@@ -1,0 +1,2 @@
+-- Forgets a host that no delivery waits for. Served by the primary key.
+DELETE FROM destination WHERE host = ?1
