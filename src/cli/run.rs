@@ -1,0 +1,474 @@
+//! `ekiben run`: a large volume through an endpoint, which may be interrupted and gone on with at any moment.
+//!
+//! ```text
+//! input ─► Lines ─► Flights (so many at a time) ─► Results ─► output
+//!                                                     └─► Journal, in steps, once they are safe
+//! ```
+//!
+//! All of it happens in one loop on one thread, so that nothing here is shared. In memory are the lines under way and
+//! no others.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use ekiben_actors::clock::{Clock, SystemClock, stopwatch};
+use futures::StreamExt;
+use futures::future::Either;
+use futures::stream::FuturesUnordered;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use super::options::{PolicyFlags, time};
+use super::remote::{Complaint, Exit, Remote, Signals};
+use crate::client::submission::Options;
+
+mod done;
+mod flight;
+mod folder;
+mod gate;
+mod journal;
+mod lines;
+mod pace;
+mod progress;
+mod results;
+mod summary;
+
+use flight::{Answered, Fatal, Flights, Outcome, Place};
+use journal::{Checkpoint, Header, Journal, JournalError};
+use lines::{Form, Lines, Survey, survey};
+use progress::{Progress, Standing, TICK};
+use results::{ResultLine, Results, ResultsError};
+
+/// How often what was written is made safe, and that is recorded.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
+
+/// Most bytes of inputs that are under way at a time, but for one line that has more.
+const INPUTS_MAX: u64 = 64 * 1024 * 1024;
+
+/// When so many lines were answered and every one was refused, something is wrong with all of them.
+const ALL_REFUSED: u64 = 100;
+
+/// Open files beside the connections of the lines under way.
+const OTHER_FILES: u64 = 64;
+
+const EXAMPLES: &str = "\
+Examples:
+  ekiben run summarize --input prompts.jsonl --output results.jsonl
+  ekiben run denoise --input recordings/ --output clean/
+  ekiben run summarize --input prompts.jsonl --output results.jsonl --priority low --tag project=rice
+  ekiben run summarize --input prompts.jsonl --output results.jsonl --retry-failed
+
+Input: a file with a JSON value in each line, or a folder of files.
+  {\"text\": \"a line is an input as it stands\"}
+  {\"custom_id\": \"a\", \"input\": {\"text\": \"or a task\"}, \"priority\": \"high\", \"timeout\": \"30s\"}
+Of a folder, each file is an input by its bytes, with the content type that its name tells; hidden files are left out.
+
+Output: a line for each line, in the order they end, of which `sort -t: -k2n` makes the input's:
+  {\"line\":1,\"task_id\":\"0199…\",\"state\":\"completed\",\"content_type\":\"application/json\",\"output\":{…}}
+  {\"line\":2,\"custom_id\":\"a\",\"task_id\":\"0199…\",\"state\":\"failed\",\"failure\":{\"code\":\"timeout\",…}}
+Of a folder, a folder of files; the lines about them are in OUTPUT/.ekiben-run/results.jsonl.
+
+Interrupt it with Ctrl-C whenever you like, or lose the machine, the network or the service: the same command goes on
+where it was, and no line is run twice. What it needs for that is beside the output, in OUTPUT.ekiben-run; delete it
+when all is done. While the service is away, it waits for it.
+
+Exit codes:
+  0 every line completed · 1 some did not (see the output) · 2 the command line is wrong · 5 the service was away for
+  too long · 130 interrupted";
+
+/// Run every line of a file, or every file of a folder, as a task, and collect the results
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct RunCommand {
+    /// The endpoint
+    #[arg(value_name = "ENDPOINT", value_parser = super::remote::endpoint_name)]
+    endpoint: String,
+    /// A file with a JSON value in each line, or a folder of files
+    #[arg(long, short, value_name = "PATH")]
+    input: PathBuf,
+    /// The file for the results, or the folder for them where the input is one
+    #[arg(long, short, value_name = "PATH")]
+    output: PathBuf,
+    /// How a line is to be understood
+    #[arg(long, value_enum, default_value_t)]
+    lines: Form,
+    /// Most tasks that are unfinished at a time; each takes a connection
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    window: u32,
+    /// How long the service may be away, or without room, before the run ends by itself
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    patience: Duration,
+    /// Once every line has its answer, run those again that failed
+    #[arg(long)]
+    retry_failed: bool,
+    /// Start over: forget what is in the output, and run every line anew
+    #[arg(long, conflicts_with = "retry_failed")]
+    fresh: bool,
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    policy: PolicyFlags,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Why a run ended before its end.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Complaint(#[from] Complaint),
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    #[error("{0} cannot be read: {1}")]
+    Input(PathBuf, std::io::Error),
+}
+
+/// The files of a run.
+struct Files {
+    /// The lines: the input itself, or the listing of a folder.
+    lines: PathBuf,
+    results: PathBuf,
+    journal: PathBuf,
+}
+
+/// A run in the midst of it.
+struct Run {
+    command: RunCommand,
+    flights: Flights,
+    lines: Lines,
+    lines_path: PathBuf,
+    results: Results,
+    journal: Journal,
+    progress: Progress,
+    /// How many lines there are, once they are counted.
+    total: Option<u64>,
+    counting: Option<JoinHandle<std::io::Result<Survey>>>,
+}
+
+/// How the loop ended.
+enum Ended {
+    AllAnswered,
+    /// By a signal, of this number.
+    Interrupted(u8),
+}
+
+impl RunCommand {
+    pub async fn run(self) -> Exit {
+        let is_json = self.remote.json;
+        match self.try_run().await {
+            Ok(code) => Ok(code),
+            Err(RunError::Complaint(complaint)) => Err(complaint),
+            Err(RunError::Fatal(Fatal::Client(error))) => Err(Complaint::from(error).as_json_if(is_json)),
+            Err(error) => Err(Complaint::failed(error.to_string())),
+        }
+    }
+
+    async fn try_run(self) -> Result<ExitCode, RunError> {
+        let mut signals = Signals::listen()?;
+        let mut run = Run::open(self).await?;
+        if run.total == Some(0) {
+            eprintln!("ekiben: {} has no lines, so there is nothing to do", run.lines_path.display());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let ended = run.answer_all(&mut signals).await;
+        run.end(ended, signals).await
+    }
+}
+
+impl Run {
+    /// Begins a run, or goes on with the one that the output is of.
+    async fn open(mut command: RunCommand) -> Result<Self, RunError> {
+        let client = command.remote.client()?;
+        let input = fs::canonicalize(&command.input).map_err(|error| RunError::Input(command.input.clone(), error))?;
+        let is_folder = input.is_dir();
+        command.endpoint = client.endpoint(&command.endpoint).await.map_err(Complaint::from)?.0.name;
+        let files = Files::of(&command, &input, is_folder)?;
+
+        let begun = if command.fresh { None } else { Journal::open(&files.journal)? };
+        let (mut journal, mut results) = match begun {
+            Some(journal) => {
+                fits(&journal, &command, &input, client.server())?;
+                let results = Results::open(&files.results, journal.checkpoint.results_bytes)?;
+                (journal, results)
+            }
+            None => {
+                refuse_foreign(&command, &files)?;
+                if is_folder {
+                    let listed = folder::list(&input, &command.output, &files.lines);
+                    listed.map_err(|error| RunError::Input(input.clone(), error))?;
+                }
+                let id = Uuid::new_v4().simple().to_string();
+                let header = Header::new(id, &command.endpoint, client.server(), &input, SystemClock.now());
+                // The journal is there before the first result is, so that no result is ever without one.
+                let journal = Journal::create(&files.journal, header)?;
+                (journal, Results::create(&files.results)?)
+            }
+        };
+
+        // A run that goes on makes sure first that its input is what it was; a new one need not wait to be counted.
+        let (path, prefix) = (files.lines.clone(), journal.checkpoint.input_bytes);
+        let mut counting = Some(tokio::task::spawn_blocking(move || survey(&path, prefix)));
+        let mut total = None;
+        if prefix > 0 || results.tally.answered > 0 {
+            let counted = counting.take().expect("it was just begun").await.expect("counting does not panic");
+            let counted = counted.map_err(|error| RunError::Input(files.lines.clone(), error))?;
+            if prefix > 0 && counted.digest.as_ref() != Some(&journal.checkpoint.input_digest) {
+                return Err(Complaint::failed(summary::changed(&files.lines)).into());
+            }
+            total = Some(counted.lines);
+        }
+        if command.retry_failed && total == Some(results.tally.answered) && results.tally.failed() > 0 {
+            journal.next_round()?;
+            results = results.drop_failed()?;
+        }
+        if let (false, Some(total)) = (command.quiet || results.tally.answered == 0, total) {
+            eprintln!("ekiben: {}", summary::resumed(&results.tally, total));
+        }
+
+        let mut options = Options::default();
+        options.set("priority", "background").expect("it is an option");
+        options.tag("run", &journal.header.id);
+        let options = options.with(&command.policy.options()?);
+        let place = match is_folder {
+            true => Place::Folder { input: input.clone(), output: command.output.clone() },
+            false => Place::Lines { large: beside(&command.output, "outputs") },
+        };
+        allow_files(u64::from(command.window) + OTHER_FILES);
+        let lines = Lines::open(&files.lines).map_err(|error| RunError::Input(files.lines.clone(), error))?;
+        let (run, round, form) = (journal.header.id.clone(), journal.round, command.lines);
+        let flights = Flights::new(client, &command.endpoint, &run, round, form, options, place);
+        let progress = Progress::new(&command.endpoint, command.quiet);
+        let lines_path = files.lines;
+        Ok(Self { command, flights, lines, lines_path, results, journal, progress, total, counting })
+    }
+
+    /// Goes through all lines. At the first signal it stops where it is: what is under way goes on at the service.
+    async fn answer_all(&mut self, signals: &mut Signals) -> Result<Ended, RunError> {
+        let Self { command, flights, lines, lines_path, results, journal, progress, total, counting } = self;
+        let window = command.window as usize;
+        let mut under_way = FuturesUnordered::new();
+        let mut bytes_under_way = 0;
+        let mut is_read = false;
+        let mut checked = stopwatch();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            while !is_read && under_way.len() < window && bytes_under_way < INPUTS_MAX {
+                let line = lines.read().map_err(|error| RunError::Input(lines_path.clone(), error))?;
+                match line {
+                    None => is_read = true,
+                    Some(line) if results.done.contains(line.number) => {}
+                    Some(line) => {
+                        let bytes = flights.input_bytes(&line);
+                        bytes_under_way += bytes;
+                        let flight = flights.fly(line);
+                        under_way.push(async move { (bytes, flight.await) });
+                    }
+                }
+            }
+            if is_read && under_way.is_empty() {
+                return Ok(Ended::AllAnswered);
+            }
+            let ended = tokio::select! {
+                signal = signals.next() => return Ok(Ended::Interrupted(signal)),
+                Some(ended) = under_way.next() => Either::Left(ended),
+                counted = counted(counting) => Either::Right(Some(counted)),
+                _ = tick.tick() => Either::Right(None),
+            };
+            match ended {
+                Either::Left((bytes, answered)) => {
+                    bytes_under_way -= bytes;
+                    let answered = answered?;
+                    record(results, &answered)?;
+                    let tally = &results.tally;
+                    let all_refused = tally.refused == tally.answered && tally.answered == ALL_REFUSED;
+                    if let (true, Outcome::Refused { message, .. }) = (all_refused, &answered.outcome) {
+                        return Err(Complaint::failed(summary::all_refused(message)).into());
+                    }
+                }
+                Either::Right(Some(survey)) => {
+                    *total = Some(survey.map_err(|error| RunError::Input(lines_path.clone(), error))?.lines);
+                }
+                Either::Right(None) => {
+                    let trouble = flights.gate.trouble();
+                    let standing = Standing {
+                        answered: results.tally.answered,
+                        failed: results.tally.failed(),
+                        lines: *total,
+                        trouble: trouble.as_ref(),
+                    };
+                    progress.show(standing);
+                    if let Some(trouble) = trouble.filter(|trouble| trouble.lasts() >= command.patience) {
+                        return Err(Complaint::away(trouble.why).into());
+                    }
+                    if checked.elapsed() >= CHECKPOINT_EVERY {
+                        checked = stopwatch();
+                        check(results, lines, journal)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes all that was written safe, and says how things stand.
+    async fn end(mut self, ended: Result<Ended, RunError>, mut signals: Signals) -> Result<ExitCode, RunError> {
+        let trouble = self.flights.gate.trouble();
+        let (answered, failed) = (self.results.tally.answered, self.results.tally.failed());
+        self.progress.end(Standing { answered, failed, lines: self.total, trouble: trouble.as_ref() });
+        let (is_json, is_quiet) = (self.command.remote.json, self.command.quiet);
+        let (mut results, mut journal, lines) = (self.results, self.journal, self.lines);
+        let closing = tokio::task::spawn_blocking(move || {
+            let checked = check(&mut results, &lines, &mut journal);
+            (results, journal, checked)
+        });
+        let (results, journal, checked) = tokio::select! {
+            closed = closing => closed.expect("closing does not panic"),
+            // What is not safe yet is asked for again by the run that goes on.
+            signal = signals.next() => std::process::exit(128 + i32::from(signal)),
+        };
+        let (ended, tally) = (ended?, &results.tally);
+        checked?;
+        let interrupted = matches!(ended, Ended::Interrupted(_));
+        if is_json {
+            println!("{}", summary::json(&journal.header, results.path(), tally, self.total, interrupted));
+        }
+        let code = match ended {
+            Ended::Interrupted(signal) => {
+                eprintln!("ekiben: {}", summary::interrupted(tally, self.total));
+                return Ok(ExitCode::from(128 + signal));
+            }
+            Ended::AllAnswered if tally.failed() > 0 => {
+                eprintln!("ekiben: {}", summary::failed(tally, results.path()));
+                return Ok(ExitCode::FAILURE);
+            }
+            Ended::AllAnswered => ExitCode::SUCCESS,
+        };
+        if !is_quiet {
+            eprintln!("ekiben: {}", summary::completed(tally, self.progress.elapsed(), results.path()));
+        }
+        Ok(code)
+    }
+}
+
+impl Files {
+    fn of(command: &RunCommand, input: &Path, is_folder: bool) -> Result<Self, RunError> {
+        let output = &command.output;
+        if is_folder {
+            let own = folder::own_folder(output);
+            fs::create_dir_all(&own).map_err(|error| Fatal::Write(own.clone(), error))?;
+            let (lines, results) = (own.join("inputs.jsonl"), own.join("results.jsonl"));
+            return Ok(Self { lines, results, journal: own.join("journal") });
+        }
+        if output.is_dir() {
+            let problem = format!(
+                "{} is a folder, but the input is a file; name a file for the results, such as {}",
+                output.display(),
+                output.join("results.jsonl").display()
+            );
+            return Err(Complaint::usage(problem).into());
+        }
+        if fs::canonicalize(output).is_ok_and(|output| output == input) {
+            let problem = format!("{} is the input and cannot be the output, too", output.display());
+            return Err(Complaint::usage(problem).into());
+        }
+        let journal = beside(output, "ekiben-run");
+        Ok(Self { lines: input.to_owned(), results: output.clone(), journal })
+    }
+}
+
+/// A name with one more ending: `results.jsonl`, `results.jsonl.part`.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Makes sure that a journal is of the run that the command asks for.
+fn fits(journal: &Journal, command: &RunCommand, input: &Path, server: &str) -> Result<(), RunError> {
+    let Header { endpoint, input: first_input, server: first_server, .. } = &journal.header;
+    let output = command.output.display();
+    let other = if *endpoint != command.endpoint {
+        format!("{output} is of a run on the endpoint {endpoint}, not {}", command.endpoint)
+    } else if first_input != input {
+        format!("{output} is of a run over {}, not {}", first_input.display(), input.display())
+    } else {
+        if first_server != server {
+            eprintln!("ekiben: this run began at {first_server}; what was under way there is run again at {server}");
+        }
+        return Ok(());
+    };
+    Err(Complaint::usage(format!("{other}; name another --output, or start over with --fresh")).into())
+}
+
+/// Never writes over a file of which it is not known that it is ours.
+fn refuse_foreign(command: &RunCommand, files: &Files) -> Result<(), RunError> {
+    let is_foreign = fs::metadata(&files.results).is_ok_and(|found| found.len() > 0);
+    if command.fresh || !is_foreign {
+        return Ok(());
+    }
+    let problem = format!(
+        "{} is there already, and no run is known that it is of; name another --output, or write over it with --fresh",
+        files.results.display()
+    );
+    Err(Complaint::usage(problem).into())
+}
+
+/// Makes results safe, and records that they are.
+fn check(results: &mut Results, lines: &Lines, journal: &mut Journal) -> Result<(), RunError> {
+    let results_bytes = results.sync()?;
+    let (input_bytes, input_digest) = lines.read_so_far();
+    Ok(journal.check(Checkpoint { results_bytes, input_bytes, input_digest })?)
+}
+
+/// Adds the result of a line.
+fn record(results: &mut Results, answered: &Answered) -> Result<(), ResultsError> {
+    let mut result = ResultLine::of(answered.line, answered.outcome.state());
+    (result.file, result.custom_id) = (answered.file.as_deref(), answered.custom_id.as_deref());
+    result.task_id = answered.task.as_deref();
+    let (output, failure) = answered.outcome.shown();
+    result.failure = failure;
+    match output {
+        None => results.add(&result),
+        Some((content_type, output)) => {
+            let shown = output.shown(content_type);
+            result.content_type = content_type;
+            (result.output, result.output_base64) = (shown.json.as_deref(), shown.base64.as_deref());
+            result.output_file = shown.file;
+            results.add(&result)
+        }
+    }
+}
+
+/// Waits until the lines are counted; for ever, once that is known.
+async fn counted(counting: &mut Option<JoinHandle<std::io::Result<Survey>>>) -> std::io::Result<Survey> {
+    match counting {
+        None => std::future::pending().await,
+        Some(task) => {
+            let counted = task.await.expect("counting does not panic");
+            *counting = None;
+            counted
+        }
+    }
+}
+
+/// Has the system allow as many open files, as far as it lets us.
+fn allow_files(wanted: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+        // Where it is refused, fewer connections are open at a time, and some lines wait for another try.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
+    }
+}

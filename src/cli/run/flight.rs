@@ -1,0 +1,346 @@
+//! One line on its way: submitted, waited for, and its answer fetched, whatever happens to the service meanwhile.
+//!
+//! As a rule that is one request: the submission itself waits for the end of the task. Every request may be repeated:
+//! the submission has a key, and the others only ask.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use reqwest::{Response, StatusCode};
+use serde_json::value::RawValue;
+use tokio::fs;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+
+use super::folder::{self, Listed};
+use super::gate::Gate;
+use super::lines::{Asked, Form, Line, key};
+use super::results::FailureOf;
+use crate::client::submission::{Options, Submission};
+use crate::client::task::{Task, TaskFailure, TaskState};
+use crate::client::{Client, ClientError, Submitted, WAIT_MAX, content_length, content_type};
+
+/// How long a submission waits for its task's end. A longer task is asked about again, for [`WAIT_MAX`] at a time.
+const SUBMIT_WAIT: Duration = Duration::from_secs(20);
+
+/// Most bytes of an output that stands in its line of the results; a larger one gets a file of its own.
+const INLINE_MAX: u64 = 8 * 1024 * 1024;
+
+/// Most bytes of outputs that are in memory at a time, in units of a KiB.
+const OUTPUTS_MAX_KIB: u32 = 64 * 1024;
+
+/// How often a line is begun anew after an answer that should not be: a 500, or a task that is gone.
+const STRANGE_MAX: u32 = 5;
+
+/// What the lines of a run have in common.
+#[derive(Debug)]
+pub struct Flights {
+    pub client: Client,
+    pub gate: Gate,
+    pub endpoint: String,
+    pub run: String,
+    pub round: u32,
+    pub form: Form,
+    pub options: Options,
+    pub place: Place,
+    outputs: Semaphore,
+}
+
+/// Where inputs come from and outputs go.
+#[derive(Debug)]
+pub enum Place {
+    /// Inputs stand in lines, outputs in results. A large output gets a file in `large`, as `{line}`.
+    Lines { large: PathBuf },
+    /// Lines name files; the outputs are files, too.
+    Folder { input: PathBuf, output: PathBuf },
+}
+
+/// A line with its answer.
+#[derive(Debug)]
+pub struct Answered {
+    pub line: u64,
+    pub file: Option<String>,
+    pub custom_id: Option<String>,
+    pub task: Option<String>,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Completed { content_type: Option<String>, output: Output },
+    Failed(TaskFailure),
+    Canceled(Option<TaskFailure>),
+    /// No task was made of it.
+    Refused { code: String, message: String },
+}
+
+#[derive(Debug)]
+pub enum Output {
+    Bytes(Vec<u8>),
+    File(String),
+}
+
+/// An output as it stands in a line of the results.
+#[derive(Debug, Default)]
+pub struct Shown<'a> {
+    pub json: Option<Box<RawValue>>,
+    pub base64: Option<String>,
+    pub file: Option<&'a str>,
+}
+
+/// Why no line at all can go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("{0} cannot be written: {1}")]
+    Write(PathBuf, std::io::Error),
+}
+
+/// How a line's input and output are called for its result.
+struct Names {
+    file: Option<String>,
+    custom_id: Option<String>,
+}
+
+impl Outcome {
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Completed { .. } => "completed",
+            Self::Failed(_) => "failed",
+            Self::Canceled(_) => "canceled",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// The output with its content type, or the failure.
+    pub fn shown(&self) -> (Option<(Option<&str>, &Output)>, Option<FailureOf<'_>>) {
+        match self {
+            Self::Completed { content_type, output } => (Some((content_type.as_deref(), output)), None),
+            Self::Canceled(None) => (None, None),
+            Self::Failed(TaskFailure { code, message, retryable, .. })
+            | Self::Canceled(Some(TaskFailure { code, message, retryable, .. })) => {
+                (None, Some(FailureOf { code, message, retryable: *retryable }))
+            }
+            Self::Refused { code, message } => (None, Some(FailureOf { code, message, retryable: false })),
+        }
+    }
+}
+
+impl Output {
+    /// JSON as it is, but in one line; text as a text; all else in base64.
+    pub fn shown(&self, content_type: Option<&str>) -> Shown<'_> {
+        let bytes = match self {
+            Self::File(name) => return Shown { file: Some(name), ..Shown::default() },
+            Self::Bytes(bytes) => bytes,
+        };
+        let kind = content_type.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        let text = std::str::from_utf8(bytes).ok();
+        let json = match text {
+            // A line end within JSON is never part of a text.
+            Some(text) if kind == "application/json" || kind.ends_with("+json") => {
+                RawValue::from_string(text.trim().replace(['\n', '\r'], " ")).ok()
+            }
+            Some(text) if kind.starts_with("text/") => serde_json::value::to_raw_value(text).ok(),
+            _ => None,
+        };
+        let base64 = json.is_none().then(|| BASE64_STANDARD.encode(bytes));
+        Shown { json, base64, file: None }
+    }
+}
+
+impl Flights {
+    pub fn new(client: Client, endpoint: &str, run: &str, round: u32, form: Form, options: Options, place: Place) -> Self {
+        let outputs = Semaphore::new(OUTPUTS_MAX_KIB as usize);
+        let (endpoint, run) = (endpoint.to_owned(), run.to_owned());
+        Self { client, gate: Gate::default(), endpoint, run, round, form, options, place, outputs }
+    }
+
+    /// Brings a line to its answer, however long that takes.
+    pub async fn fly(&self, line: Line) -> Result<Answered, Fatal> {
+        let number = line.number;
+        let answered = |names: Names, task, outcome| {
+            let Names { file, custom_id } = names;
+            Answered { line: number, file, custom_id, task, outcome }
+        };
+        let (names, submission) = match self.prepare(line).await {
+            Ok(prepared) => prepared,
+            Err((names, message)) => {
+                return Ok(answered(names, None, Outcome::Refused { code: "bad_line".to_owned(), message }));
+            }
+        };
+        let mut known: Option<String> = None;
+        let mut strange = 0;
+        // Lines that are neighbours in the queue are spread over the pause.
+        let spread = (number % 64) as f64 / 64.0;
+        loop {
+            self.gate.pass(spread).await;
+            match self.step(&mut known, &submission, number, &names).await {
+                Ok(Some(outcome)) => {
+                    self.gate.open();
+                    return Ok(answered(names, known, outcome));
+                }
+                Ok(None) => self.gate.open(),
+                Err(Fatal::Client(error)) if error.is_passing() => self.gate.shut(&error),
+                Err(Fatal::Client(ClientError::Refused(refusal))) => {
+                    let is_gone = known.is_some() && refusal.status == StatusCode::NOT_FOUND;
+                    let is_strange = refusal.status.is_server_error() || is_gone;
+                    if is_strange && strange < STRANGE_MAX {
+                        strange += 1;
+                        known = None;
+                        self.gate.shut(&ClientError::Refused(refusal));
+                        continue;
+                    }
+                    let is_for_all = matches!(refusal.status.as_u16(), 401 | 403) || refusal.code == "endpoint_not_found";
+                    if is_for_all {
+                        return Err(ClientError::Refused(refusal).into());
+                    }
+                    let code = if refusal.code.is_empty() { "refused".to_owned() } else { refusal.code };
+                    return Ok(answered(names, known, Outcome::Refused { code, message: refusal.detail }));
+                }
+                Err(fatal) => return Err(fatal),
+            }
+        }
+    }
+
+    /// How many bytes the input of a line has.
+    pub fn input_bytes(&self, line: &Line) -> u64 {
+        match &self.place {
+            Place::Lines { .. } => line.text.len() as u64,
+            Place::Folder { input, .. } => {
+                let listed = serde_json::from_slice::<Listed>(&line.text).ok();
+                // Of a file that is gone, its flight tells.
+                listed.and_then(|listed| std::fs::metadata(input.join(listed.file)).ok()).map_or(0, |found| found.len())
+            }
+        }
+    }
+
+    /// Makes a submission of a line.
+    async fn prepare(&self, line: Line) -> Result<(Names, Submission), (Names, String)> {
+        let (names, asked, content_type) = match &self.place {
+            Place::Lines { .. } => {
+                let nameless = Names { file: None, custom_id: None };
+                let mut asked = Asked::of(&line.text, self.form).map_err(|problem| (nameless, problem))?;
+                let names = Names { file: None, custom_id: asked.custom_id.take() };
+                (names, asked, "application/json".to_owned())
+            }
+            Place::Folder { input, .. } => {
+                let listed: Listed = serde_json::from_slice(&line.text).expect("the listing is ours");
+                let (path, content_type) = (input.join(&listed.file), folder::content_type(&listed.file));
+                let names = Names { file: Some(listed.file), custom_id: None };
+                match fs::read(&path).await {
+                    Ok(input) => {
+                        (names, Asked { custom_id: None, input, options: Options::default() }, content_type)
+                    }
+                    Err(error) => return Err((names, format!("{} cannot be read: {error}", path.display()))),
+                }
+            }
+        };
+        let idempotency_key = Some(key(&self.run, self.round, line.number, &asked.input));
+        let input = Bytes::from(asked.input);
+        let options = self.options.with(&asked.options);
+        Ok((names, Submission { content_type, input, options, idempotency_key, wait: Some(SUBMIT_WAIT) }))
+    }
+
+    /// Asks once. `None` when the task has not ended yet.
+    async fn step(
+        &self,
+        known: &mut Option<String>,
+        submission: &Submission,
+        line: u64,
+        names: &Names,
+    ) -> Result<Option<Outcome>, Fatal> {
+        let task = match &*known {
+            None => match self.client.submit(&self.endpoint, submission).await? {
+                Submitted::Recorded { task, .. } => task,
+                Submitted::Ended { task, answer } => {
+                    *known = Some(task.clone());
+                    if answer.status().is_success() {
+                        return self.completed(answer, line, names).await.map(Some);
+                    }
+                    self.client.task(&task, None).await?.0
+                }
+            },
+            Some(id) => self.client.task(id, Some(WAIT_MAX)).await?.0,
+        };
+        *known = Some(task.id.clone());
+        self.outcome(task, line, names).await
+    }
+
+    async fn outcome(&self, task: Task, line: u64, names: &Names) -> Result<Option<Outcome>, Fatal> {
+        let unsaid = || TaskFailure { code: "failed".into(), message: String::new(), retryable: false, log: None };
+        Ok(match task.state {
+            TaskState::Pending | TaskState::InProgress => None,
+            TaskState::Completed => {
+                let answer = self.client.accepted(self.client.output(&task.id).await?).await?;
+                Some(self.completed(answer, line, names).await?)
+            }
+            TaskState::Failed => Some(Outcome::Failed(task.failure.unwrap_or_else(unsaid))),
+            TaskState::Canceled => Some(Outcome::Canceled(task.failure)),
+        })
+    }
+
+    /// Takes the output, into memory or into a file.
+    async fn completed(&self, answer: Response, line: u64, names: &Names) -> Result<Outcome, Fatal> {
+        let kind = content_type(&answer).map(str::to_owned);
+        let output = match (&self.place, &names.file) {
+            (Place::Folder { input, output }, Some(file)) => {
+                let name = folder::output_name(input, file, kind.as_deref());
+                self.save(answer, &output.join(&name)).await?;
+                Output::File(name)
+            }
+            (Place::Folder { .. } | Place::Lines { .. }, _) => self.keep(answer, line).await?,
+        };
+        Ok(Outcome::Completed { content_type: kind, output })
+    }
+
+    /// Reads a small output; saves a large one, beside the results.
+    async fn keep(&self, answer: Response, line: u64) -> Result<Output, Fatal> {
+        let bytes = content_length(&answer).unwrap_or(u64::MAX);
+        if let (Place::Lines { large }, true) = (&self.place, bytes > INLINE_MAX) {
+            let path = large.join(line.to_string());
+            self.save(answer, &path).await?;
+            return Ok(Output::File(path.display().to_string()));
+        }
+        let kib = u32::try_from(bytes / 1024).unwrap_or(OUTPUTS_MAX_KIB).clamp(1, OUTPUTS_MAX_KIB);
+        let _room = self.outputs.acquire_many(kib).await.expect("it is never closed");
+        let most = usize::try_from(INLINE_MAX).expect("it fits");
+        Ok(Output::Bytes(self.client.read(answer, most).await?))
+    }
+
+    /// Writes an output to a file, which is there only once it is whole and safe.
+    async fn save(&self, mut answer: Response, path: &Path) -> Result<(), Fatal> {
+        let failed = |error| Fatal::Write(path.to_owned(), error);
+        let part = super::beside(path, "part");
+        let folder = path.parent().expect("it is in a folder");
+        fs::create_dir_all(folder).await.map_err(failed)?;
+        let mut file = fs::File::create(&part).await.map_err(failed)?;
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.client.lost(&error))? {
+            file.write_all(&piece).await.map_err(failed)?;
+        }
+        file.sync_all().await.map_err(failed)?;
+        fs::rename(&part, path).await.map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_stands_in_one_line_as_what_it_is() {
+        let shown = |bytes: &[u8], kind| {
+            let output = Output::Bytes(bytes.to_vec());
+            let shown = output.shown(Some(kind));
+            (shown.json.map(|json| json.get().to_owned()), shown.base64)
+        };
+        let json = shown(b"{\n  \"a\": 1.50\r\n}\n", "application/json; charset=utf-8");
+        assert_eq!(json, (Some("{   \"a\": 1.50  }".to_owned()), None), "its numbers are as they were");
+        assert_eq!(shown(b"two\nlines", "text/plain"), (Some("\"two\\nlines\"".to_owned()), None));
+        assert_eq!(shown(b"{", "application/json"), (None, Some("ew==".to_owned())), "what is no JSON is kept all the same");
+        assert_eq!(shown(&[0, 255], "audio/wav"), (None, Some("AP8=".to_owned())));
+    }
+}
