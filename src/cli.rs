@@ -1,20 +1,33 @@
 //! The command line: which command, which settings, and the exit code.
 //!
-//! Nothing is decided here but that; serving is in [`crate::serve`], settings are in [`crate::config`].
+//! Nothing is decided here but that; serving is in [`crate::serve`], settings are in [`crate::config`]. The commands for
+//! tasks ask a running service over HTTP ([`crate::client`]): `submit`, `tasks` (status, get, wait, cancel, retry),
+//! `list`, `logs`, `watch`, `endpoints` and `run`, with what they share in `remote`.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Loaded, Sources};
 use crate::demo::sample::{SampleOptions, noisy_wav};
 use crate::{serve, telemetry};
 
 mod check;
+mod endpoints;
+mod list;
+mod logs;
+mod manual;
+mod options;
 mod print;
+mod remote;
+mod run;
+mod submit;
+mod tasks;
+mod terminal;
+mod watch;
 
 use print::print;
 
@@ -66,6 +79,8 @@ enum Command {
     Check(Flags),
     /// Print the settings in effect as TOML, each with the place it came from; secrets are masked
     Config(Flags),
+    #[command(flatten)]
+    Remote(Box<RemoteCommand>),
     /// Be a worker that serves a Python function: for the `command` of an endpoint of type "process"
     ///
     /// Runs `python3 -m ekiben worker TARGET`, so the Python must have the package `ekiben`.
@@ -83,6 +98,48 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    Completions(manual::CompletionsCommand),
+    Man(manual::ManCommand),
+}
+
+/// Commands that ask a running service.
+#[derive(Debug, Subcommand)]
+enum RemoteCommand {
+    Submit(Box<submit::SubmitCommand>),
+    Run(Box<run::RunCommand>),
+    Status(tasks::StatusCommand),
+    Get(tasks::GetCommand),
+    Wait(tasks::WaitCommand),
+    Cancel(tasks::CancelCommand),
+    Retry(tasks::RetryCommand),
+    List(list::ListCommand),
+    Logs(logs::LogsCommand),
+    Watch(watch::WatchCommand),
+    Endpoints(endpoints::EndpointsCommand),
+    Pause(endpoints::PauseCommand),
+    Resume(endpoints::ResumeCommand),
+    Purge(endpoints::PurgeCommand),
+}
+
+impl RemoteCommand {
+    fn carry_out(self) -> ExitCode {
+        match self {
+            Self::Submit(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Run(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Status(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Get(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Wait(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Cancel(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Retry(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::List(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Logs(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Watch(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Endpoints(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Pause(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Resume(command) => remote::carry_out(command.is_json(), command.run()),
+            Self::Purge(command) => remote::carry_out(command.is_json(), command.run()),
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -109,6 +166,9 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(flags)) => (flags, serve),
         Some(Command::Check(flags)) => (flags, |loaded| print(&check::report(&loaded.config))),
         Some(Command::Config(flags)) => (flags, |loaded| print(&loaded.to_toml())),
+        Some(Command::Remote(command)) => return command.carry_out(),
+        Some(Command::Completions(command)) => return command.run(CommandLine::command()),
+        Some(Command::Man(command)) => return command.run(CommandLine::command()),
         Some(Command::Worker { python, target }) => return worker(&python, &target),
         Some(Command::SampleWav { file }) => return sample_wav(&file),
     };
@@ -150,8 +210,6 @@ fn serve(loaded: Loaded) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

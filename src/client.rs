@@ -36,6 +36,9 @@ const REFUSAL_MAX: usize = 64 * 1024;
 /// The header that names the task of an answer which is a task's output.
 const TASK_ID: &str = "ekiben-task-id";
 
+/// The header of an answer that waited, as it was asked to.
+const APPLIED: &str = "preference-applied";
+
 /// Asks one service.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -76,7 +79,7 @@ pub struct Refusal {
 #[derive(Debug)]
 pub enum Submitted {
     /// It is recorded, or was before; it has not ended yet, or was not waited for.
-    Recorded { task: Task, raw: Value },
+    Recorded { task: Box<Task>, raw: Value },
     /// It has ended within the time that was asked to wait; the answer is its output, or why there is none.
     Ended { task: String, answer: Response },
 }
@@ -123,11 +126,13 @@ impl Client {
     pub async fn submit(&self, endpoint: &str, submission: &Submission) -> Result<Submitted, ClientError> {
         let request = self.request(Method::POST, &["endpoints", endpoint, "tasks"], &[]);
         let answer = self.exchange(submission.fill(request)).await?;
-        if let Some(task) = answer.headers().get(TASK_ID).and_then(|id| id.to_str().ok()) {
+        let task = answer.headers().get(TASK_ID).and_then(|id| id.to_str().ok());
+        let is_recorded = answer.status() == StatusCode::ACCEPTED && !answer.headers().contains_key(APPLIED);
+        if let (Some(task), false) = (task, is_recorded) {
             return Ok(Submitted::Ended { task: task.to_owned(), answer });
         }
         let raw: Value = self.json(self.accepted(answer).await?).await?;
-        Ok(Submitted::Recorded { task: self.understood(&raw)?, raw })
+        Ok(Submitted::Recorded { task: Box::new(self.understood(&raw)?), raw })
     }
 
     /// A task as it is or, with a time to wait, as it is when it ends or that time is over.
@@ -156,11 +161,6 @@ impl Client {
     /// A page of the tasks that fit, newest first.
     pub async fn list(&self, filters: &[(&str, &str)]) -> Result<(TaskPage, Value), ClientError> {
         self.typed(self.request(Method::GET, &["tasks"], filters)).await
-    }
-
-    /// The attempts of a task, with what each came to.
-    pub async fn attempts(&self, id: &str) -> Result<Value, ClientError> {
-        self.value(self.request(Method::GET, &["tasks", id, "attempts"], &[])).await
     }
 
     /// The last lines that a task's attempt logged.
@@ -291,11 +291,6 @@ impl ClientError {
             Self::Refused(refusal) => matches!(refusal.status.as_u16(), 408 | 429 | 502 | 503 | 504),
             Self::Garbled { .. } => false,
         }
-    }
-
-    /// Whether the service itself is away, rather than short of room.
-    pub fn is_away(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Broken { .. })
     }
 
     pub fn retry_after(&self) -> Option<Duration> {

@@ -27,7 +27,7 @@ pub use endpoints::endpoint_name;
 pub use layers::Sources;
 pub use problem::{Problem, Problems};
 pub use show::without_secrets;
-pub use units::{Size, show_time};
+pub use units::{Size, parse_time, show_time};
 
 /// Everything that can be set. Counts and times are as documented in `config.default.toml`.
 #[derive(Clone, Debug, PartialEq)]

@@ -164,14 +164,18 @@ enum Ended {
 }
 
 impl RunCommand {
+    pub fn is_json(&self) -> bool {
+        self.remote.json
+    }
+
     pub async fn run(self) -> Exit {
-        let is_json = self.remote.json;
-        match self.try_run().await {
-            Ok(code) => Ok(code),
-            Err(RunError::Complaint(complaint)) => Err(complaint),
-            Err(RunError::Fatal(Fatal::Client(error))) => Err(Complaint::from(error).as_json_if(is_json)),
-            Err(error) => Err(Complaint::failed(error.to_string())),
-        }
+        self.try_run().await.map_err(|error| match error {
+            RunError::Complaint(complaint) => complaint,
+            RunError::Fatal(Fatal::Client(error)) => error.into(),
+            error @ (RunError::Fatal(_) | RunError::Journal(_) | RunError::Results(_) | RunError::Input(..)) => {
+                Complaint::failed(error.to_string())
+            }
+        })
     }
 
     async fn try_run(self) -> Result<ExitCode, RunError> {

@@ -116,8 +116,10 @@ mod tests {
                 parser.unread.extend_from_slice(piece);
                 events.extend(std::iter::from_fn(|| parser.event()));
             }
-            let event = |id: &str, kind: &str, data: &str| Event { id: id.into(), kind: kind.into(), data: data.into() };
-            let expected = [event("1.0", "started", "{\"a\":1}"), event("1.1", "message", "x\ny"), event("9", "message", "z")];
+            let event =
+                |id: &str, kind: &str, data: &str| Event { id: id.into(), kind: kind.into(), data: data.into() };
+            let expected =
+                [event("1.0", "started", "{\"a\":1}"), event("1.1", "message", "x\ny"), event("9", "message", "z")];
             assert_eq!(events, expected, "in pieces of {size}");
         }
     }

@@ -61,10 +61,6 @@ impl Options {
         Ok(())
     }
 
-    pub fn has(&self, name: &str) -> bool {
-        NAMES.iter().any(|(known, header)| *known == name && self.headers.iter().any(|(set, _)| set == header))
-    }
-
     /// Adds a tag, over an earlier one of the same key.
     pub fn tag(&mut self, key: &str, value: &str) {
         self.tags.retain(|(set, _)| set != key);
@@ -140,10 +136,10 @@ mod tests {
         line.set("priority", "2").unwrap();
         line.tag("kind", "a");
         let both = command.with(&line);
-        assert_eq!(both.headers, [
-            ("ekiben-timeout", HeaderValue::from_static("30s")),
-            ("ekiben-priority", HeaderValue::from_static("2")),
-        ]);
+        assert_eq!(
+            both.headers,
+            [("ekiben-timeout", HeaderValue::from_static("30s")), ("ekiben-priority", HeaderValue::from_static("2")),]
+        );
         assert_eq!(both.tags.len(), 2);
     }
 

@@ -118,8 +118,7 @@ pub struct Quantiles {
 }
 
 impl TaskState {
-    pub const ALL: [TaskState; 5] =
-        [Self::Pending, Self::InProgress, Self::Completed, Self::Failed, Self::Canceled];
+    pub const ALL: [TaskState; 5] = [Self::Pending, Self::InProgress, Self::Completed, Self::Failed, Self::Canceled];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use ekiben_actors::clock::stopwatch;
 use reqwest::{Response, StatusCode};
 use serde_json::value::RawValue;
 use tokio::fs;
@@ -25,6 +26,9 @@ use crate::client::{Client, ClientError, Submitted, WAIT_MAX, content_length, co
 
 /// How long a submission waits for its task's end. A longer task is asked about again, for [`WAIT_MAX`] at a time.
 const SUBMIT_WAIT: Duration = Duration::from_secs(20);
+
+/// The least time between two questions about a task.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Most bytes of an output that stands in its line of the results; a larger one gets a file of its own.
 const INLINE_MAX: u64 = 8 * 1024 * 1024;
@@ -70,11 +74,17 @@ pub struct Answered {
 
 #[derive(Debug)]
 pub enum Outcome {
-    Completed { content_type: Option<String>, output: Output },
+    Completed {
+        content_type: Option<String>,
+        output: Output,
+    },
     Failed(TaskFailure),
     Canceled(Option<TaskFailure>),
     /// No task was made of it.
-    Refused { code: String, message: String },
+    Refused {
+        code: String,
+        message: String,
+    },
 }
 
 #[derive(Debug)]
@@ -153,7 +163,15 @@ impl Output {
 }
 
 impl Flights {
-    pub fn new(client: Client, endpoint: &str, run: &str, round: u32, form: Form, options: Options, place: Place) -> Self {
+    pub fn new(
+        client: Client,
+        endpoint: &str,
+        run: &str,
+        round: u32,
+        form: Form,
+        options: Options,
+        place: Place,
+    ) -> Self {
         let outputs = Semaphore::new(OUTPUTS_MAX_KIB as usize);
         let (endpoint, run) = (endpoint.to_owned(), run.to_owned());
         Self { client, gate: Gate::default(), endpoint, run, round, form, options, place, outputs }
@@ -178,12 +196,17 @@ impl Flights {
         let spread = (number % 64) as f64 / 64.0;
         loop {
             self.gate.pass(spread).await;
+            let asking = stopwatch();
             match self.step(&mut known, &submission, number, &names).await {
                 Ok(Some(outcome)) => {
                     self.gate.open();
                     return Ok(answered(names, known, outcome));
                 }
-                Ok(None) => self.gate.open(),
+                Ok(None) => {
+                    self.gate.open();
+                    // A service that is stopping answers at once, and is not to be asked without end.
+                    tokio::time::sleep(ASK_AGAIN.saturating_sub(asking.elapsed())).await;
+                }
                 Err(Fatal::Client(error)) if error.is_passing() => self.gate.shut(&error),
                 Err(Fatal::Client(ClientError::Refused(refusal))) => {
                     let is_gone = known.is_some() && refusal.status == StatusCode::NOT_FOUND;
@@ -194,7 +217,8 @@ impl Flights {
                         self.gate.shut(&ClientError::Refused(refusal));
                         continue;
                     }
-                    let is_for_all = matches!(refusal.status.as_u16(), 401 | 403) || refusal.code == "endpoint_not_found";
+                    let is_for_all =
+                        matches!(refusal.status.as_u16(), 401 | 403) || refusal.code == "endpoint_not_found";
                     if is_for_all {
                         return Err(ClientError::Refused(refusal).into());
                     }
@@ -232,9 +256,7 @@ impl Flights {
                 let (path, content_type) = (input.join(&listed.file), folder::content_type(&listed.file));
                 let names = Names { file: Some(listed.file), custom_id: None };
                 match fs::read(&path).await {
-                    Ok(input) => {
-                        (names, Asked { custom_id: None, input, options: Options::default() }, content_type)
-                    }
+                    Ok(input) => (names, Asked { custom_id: None, input, options: Options::default() }, content_type),
                     Err(error) => return Err((names, format!("{} cannot be read: {error}", path.display()))),
                 }
             }
@@ -255,7 +277,7 @@ impl Flights {
     ) -> Result<Option<Outcome>, Fatal> {
         let task = match &*known {
             None => match self.client.submit(&self.endpoint, submission).await? {
-                Submitted::Recorded { task, .. } => task,
+                Submitted::Recorded { task, .. } => *task,
                 Submitted::Ended { task, answer } => {
                     *known = Some(task.clone());
                     if answer.status().is_success() {
@@ -340,7 +362,11 @@ mod tests {
         let json = shown(b"{\n  \"a\": 1.50\r\n}\n", "application/json; charset=utf-8");
         assert_eq!(json, (Some("{   \"a\": 1.50  }".to_owned()), None), "its numbers are as they were");
         assert_eq!(shown(b"two\nlines", "text/plain"), (Some("\"two\\nlines\"".to_owned()), None));
-        assert_eq!(shown(b"{", "application/json"), (None, Some("ew==".to_owned())), "what is no JSON is kept all the same");
+        assert_eq!(
+            shown(b"{", "application/json"),
+            (None, Some("ew==".to_owned())),
+            "what is no JSON is kept all the same"
+        );
         assert_eq!(shown(&[0, 255], "audio/wav"), (None, Some("AP8=".to_owned())));
     }
 }

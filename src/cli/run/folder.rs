@@ -29,7 +29,7 @@ pub fn own_folder(output: &Path) -> PathBuf {
 /// Whatever keeps it from being read; also a name that is no text, as no line can hold it.
 pub fn list(folder: &Path, besides: &Path, to: &Path) -> io::Result<u64> {
     let besides = fs::canonicalize(besides)?;
-    let part = to.with_added_extension("part");
+    let part = super::beside(to, "part");
     let mut listing = BufWriter::new(File::create(&part)?);
     let (mut count, mut folders) = (0, vec![fs::canonicalize(folder)?]);
     let root = folders[0].clone();
@@ -102,7 +102,9 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         };
-        ["a.txt", "b/c.wav", ".hidden", ".git/config", "out/a.txt.json", "b/d \"e\".txt"].iter().for_each(|name| make(name));
+        ["a.txt", "b/c.wav", ".hidden", ".git/config", "out/a.txt.json", "b/d \"e\".txt"]
+            .iter()
+            .for_each(|name| make(name));
         let to = root.path().join("out/listing");
         assert_eq!(list(root.path(), &root.path().join("out"), &to).unwrap(), 3);
         let listing = fs::read_to_string(&to).unwrap();

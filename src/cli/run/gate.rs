@@ -26,7 +26,6 @@ pub struct Gate {
 #[derive(Clone, Debug)]
 pub struct Trouble {
     pub why: String,
-    pub is_away: bool,
     since: Instant,
 }
 
@@ -53,7 +52,7 @@ impl Gate {
         let now = stopwatch();
         let mut trouble = self.trouble.borrow_mut();
         let since = trouble.as_ref().map_or(now, |trouble| trouble.since);
-        *trouble = Some(Trouble { why: error.to_string(), is_away: error.is_away(), since });
+        *trouble = Some(Trouble { why: error.to_string(), since });
         // Those that were under way when the first of them failed say nothing new.
         if self.opens.get().is_some_and(|opens| opens > now) {
             return;
@@ -94,7 +93,7 @@ mod tests {
         gate.pass(1.0).await;
         gate.shut(&away());
         assert_eq!(gate.pause.get(), PAUSE_MIN * 2);
-        assert!(gate.trouble().unwrap().is_away);
+        assert!(gate.trouble().is_some());
         gate.open();
         assert!(gate.trouble().is_none());
         gate.pass(0.0).await;

@@ -33,7 +33,8 @@ pub struct Header {
     pub endpoint: String,
     pub server: String,
     pub input: PathBuf,
-    pub started_at: DateTime<Utc>,
+    /// As RFC 3339 has it; for people.
+    pub started_at: String,
 }
 
 /// How far things are safe.
@@ -70,7 +71,8 @@ impl Journal {
     /// Begins a journal, in the place of one that is there.
     pub fn create(path: &Path, header: Header) -> Result<Self, JournalError> {
         let failed = |error| JournalError::Io(path.to_owned(), error);
-        let file = OpenOptions::new().create(true).truncate(false).read(true).append(true).open(path).map_err(failed)?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).append(true).open(path).map_err(failed)?;
         lock(&file, path)?;
         file.set_len(0).map_err(failed)?;
         let path = path.to_owned();
@@ -149,6 +151,7 @@ impl Journal {
 impl Header {
     pub fn new(id: String, endpoint: &str, server: &str, input: &Path, started_at: DateTime<Utc>) -> Self {
         let (endpoint, server) = (endpoint.to_owned(), server.to_owned());
+        let started_at = started_at.to_rfc3339();
         Self { version: VERSION, id, endpoint, server, input: input.to_owned(), started_at }
     }
 }

@@ -18,7 +18,6 @@ pub const LINE_MAX: u64 = 100 * 1024 * 1024;
 const READ: usize = 256 * 1024;
 
 /// Reads a file by lines.
-#[derive(Debug)]
 pub struct Lines {
     file: BufReader<File>,
     number: u64,
@@ -211,10 +210,15 @@ mod tests {
     #[test]
     fn an_object_with_a_custom_id_and_an_input_is_a_task_and_all_else_an_input() {
         let asked = |text: &str, form| Asked::of(text.as_bytes(), form).unwrap();
-        let task = asked(r#"{"custom_id":"a","input":{"x": 1.50},"priority":2,"timeout":"3s","tags":{"k":"v"}}"#, Form::Auto);
+        let task =
+            asked(r#"{"custom_id":"a","input":{"x": 1.50},"priority":2,"timeout":"3s","tags":{"k":"v"}}"#, Form::Auto);
         assert_eq!(task.custom_id.as_deref(), Some("a"));
         assert_eq!(task.input, br#"{"x": 1.50}"#, "its bytes are kept");
-        assert!(task.options.has("priority") && task.options.has("timeout"));
+        let mut options = Options::default();
+        options.set("priority", "2").unwrap();
+        options.set("timeout", "3s").unwrap();
+        options.tag("k", "v");
+        assert_eq!(task.options, options);
         let bare = r#"{"input":"embed me"}"#;
         assert_eq!(asked(bare, Form::Auto).input, bare.as_bytes());
         assert_eq!(asked(bare, Form::Tasks).input, br#""embed me""#);
@@ -235,7 +239,12 @@ mod tests {
     fn keys_differ_by_run_round_line_and_content_and_by_nothing_else() {
         let key = super::key("r", 1, 7, b"x");
         assert_eq!(key, super::key("r", 1, 7, b"x"));
-        for other in [super::key("s", 1, 7, b"x"), super::key("r", 2, 7, b"x"), super::key("r", 1, 8, b"x"), super::key("r", 1, 7, b"y")] {
+        for other in [
+            super::key("s", 1, 7, b"x"),
+            super::key("r", 2, 7, b"x"),
+            super::key("r", 1, 8, b"x"),
+            super::key("r", 1, 7, b"y"),
+        ] {
             assert_ne!(key, other);
         }
     }

@@ -94,6 +94,9 @@ mod tests {
     fn numbers_are_shown_as_people_read_them() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 0.25, 2.5, 1234.6].map(show_rate), ["0.0/s", "15.0/min", "2.5/s", "1,235/s"]);
-        assert_eq!([5, 65, 7260, 90_000].map(|s| show_left(Duration::from_secs(s))), ["5 s", "1 min 5 s", "2 h 1 min", "1 d 1 h"]);
+        assert_eq!(
+            [5, 65, 7260, 90_000].map(|s| show_left(Duration::from_secs(s))),
+            ["5 s", "1 min 5 s", "2 h 1 min", "1 d 1 h"]
+        );
     }
 }

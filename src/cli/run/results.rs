@@ -111,9 +111,13 @@ struct SeenFailure {
 pub enum ResultsError {
     #[error("{0} cannot be used: {1}")]
     Io(PathBuf, io::Error),
-    #[error("{path} has {found} bytes, but {safe} were written and safe: it was changed since. Put it back, or start over with --fresh")]
+    #[error(
+        "{path} has {found} bytes, but {safe} were written and safe: it was changed since. Put it back, or start over with --fresh"
+    )]
     Shorter { path: PathBuf, found: u64, safe: u64 },
-    #[error("{path} has something other than a result at byte {at}: it was changed since. Put it back, or start over with --fresh")]
+    #[error(
+        "{path} has something other than a result at byte {at}: it was changed since. Put it back, or start over with --fresh"
+    )]
     Foreign { path: PathBuf, at: u64 },
 }
 
