@@ -34,13 +34,21 @@ use print::print;
 const ABOUT: &str = "A durable async task queue for inference: submit over HTTP, fetch the result later.";
 
 const LEARN_MORE: &str = "\
-Examples:
+Examples, to serve:
   ekiben                                  serve with the defaults: two demo endpoints on 127.0.0.1:3000
   ekiben --config ekiben.toml             serve the endpoints of a file
   ekiben --bentoml http://127.0.0.1:3001  serve the routes of the BentoML service that runs there
   ekiben check --config ekiben.toml       is the file fit to run with? what would it serve?
   ekiben config --config ekiben.toml      which settings are in effect, and where does each come from?
   ekiben sample-wav noisy.wav             make an input for the demo endpoint `denoise`
+
+Examples, for tasks; each command has more in its --help:
+  id=$(ekiben submit denoise noisy.wav)   submit a file; the id is printed
+  ekiben get $id --wait -o clean.wav      fetch the output once it is there
+  ekiben list --state failed --since 1h   which tasks failed?
+  ekiben watch                            what waits and runs, live
+  ekiben run detect_language --input texts.jsonl --output results.jsonl
+                                          every line of a file, any number; interrupt it and go on as you like
 
 A whole file of settings may be as short as:
   [endpoints.summarize]
@@ -60,7 +68,8 @@ Exit codes:
   1    the settings are not fit to run with, or the service could not start
   2    the command line is wrong
   70   a part of the service failed, by a bug; a restart resumes from the store
-  130  a second SIGINT ended it at once (143: a second SIGTERM); nothing acknowledged is lost";
+  130  a second SIGINT ended it at once (143: a second SIGTERM); nothing acknowledged is lost
+  The commands for tasks have further ones; see their --help";
 
 #[derive(Debug, Parser)]
 #[command(name = "ekiben", version, about = ABOUT, after_help = LEARN_MORE, args_conflicts_with_subcommands = true)]
@@ -74,16 +83,22 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT; this is also what `ekiben` alone does
+    #[command(after_help = "Examples:\n  ekiben serve --config ekiben.toml --listen 0.0.0.0:3000")]
     Serve(Flags),
     /// Say whether the settings are fit to run with, with all that is wrong, and what would be served
+    #[command(after_help = "Examples:\n  ekiben check --config ekiben.toml && systemctl reload-or-restart ekiben")]
     Check(Flags),
     /// Print the settings in effect as TOML, each with the place it came from; secrets are masked
+    #[command(after_help = "Examples:\n  EKIBEN__LIMITS__BODY=10MiB ekiben config | grep -A9 limits")]
     Config(Flags),
     #[command(flatten)]
     Remote(Box<RemoteCommand>),
     /// Be a worker that serves a Python function: for the `command` of an endpoint of type "process"
     ///
     /// Runs `python3 -m ekiben worker TARGET`, so the Python must have the package `ekiben`.
+    #[command(
+        after_help = "Examples:\n  ekiben worker worker.py:classify\n  ekiben worker --python venv/bin/python package.module"
+    )]
     Worker {
         /// The Python to run
         #[arg(long, env = "EKIBEN_PYTHON", default_value = "python3")]
@@ -93,6 +108,7 @@ enum Command {
         target: Vec<OsString>,
     },
     /// Write a small noisy recording, made on the spot, for trying the demo endpoint `denoise`
+    #[command(after_help = "Examples:\n  ekiben sample-wav noisy.wav && ekiben submit denoise noisy.wav")]
     SampleWav {
         /// The WAV file to write
         #[arg(value_name = "FILE")]
@@ -215,6 +231,34 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_an_example_in_its_help() {
+        for command in CommandLine::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:\n"), "{name} has no examples");
+            assert!(help.contains(&format!("ekiben {name}")), "the examples of {name} are of another command");
+        }
+    }
+
+    #[test]
+    fn every_example_of_a_command_for_tasks_is_a_command_line_that_is_taken() {
+        let id = "0199a1b2c3d44e5f8a9b0c1d2e3f4a5b";
+        for command in CommandLine::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().map(str::trim).filter(|line| line.starts_with("ekiben ")) {
+                let words = line.split(" | ").next().unwrap_or_default().split("  ").next().unwrap_or_default();
+                let words = words.split(" > ").next().unwrap_or_default().split(" && ").next().unwrap_or_default();
+                let words = words.replace("0199…", id).replace(['\''], "");
+                if words.contains("$(") || words.contains("--data") {
+                    continue;
+                }
+                let parsed = CommandLine::try_parse_from(words.split_whitespace());
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
     }
 
     #[test]

@@ -100,7 +100,11 @@ impl Client {
         }
         // It is there already when the program has done so before; either is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let is_own_machine = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        let http = reqwest::Client::builder();
+        // A proxy of the environment is for other machines.
+        let http = if is_own_machine { http.no_proxy() } else { http };
+        let http = http
             .user_agent(concat!("ekiben/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(WAIT_MAX + SILENCE_MAX)

@@ -31,6 +31,8 @@ mod quick_starts;
 mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
+#[path = "service/run.rs"]
+mod run;
 #[path = "service/schema_changes.rs"]
 mod schema_changes;
 #[path = "service/stopping.rs"]
@@ -39,6 +41,8 @@ mod stopping;
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/verbs.rs"]
+mod verbs;
 #[path = "service/workers.rs"]
 mod workers;
 #[path = "service/yielding.rs"]

@@ -151,6 +151,8 @@ struct Run {
     results: Results,
     journal: Journal,
     progress: Progress,
+    /// How many lines had their answer when it began.
+    answered_before: u64,
     /// How many lines there are, once they are counted.
     total: Option<u64>,
     counting: Option<JoinHandle<std::io::Result<Survey>>>,
@@ -253,13 +255,13 @@ impl Run {
         let (run, round, form) = (journal.header.id.clone(), journal.round, command.lines);
         let flights = Flights::new(client, &command.endpoint, &run, round, form, options, place);
         let progress = Progress::new(&command.endpoint, command.quiet);
-        let lines_path = files.lines;
-        Ok(Self { command, flights, lines, lines_path, results, journal, progress, total, counting })
+        let (lines_path, answered_before) = (files.lines, results.tally.answered);
+        Ok(Self { command, flights, lines, lines_path, results, journal, progress, answered_before, total, counting })
     }
 
     /// Goes through all lines. At the first signal it stops where it is: what is under way goes on at the service.
     async fn answer_all(&mut self, signals: &mut Signals) -> Result<Ended, RunError> {
-        let Self { command, flights, lines, lines_path, results, journal, progress, total, counting } = self;
+        let Self { command, flights, lines, lines_path, results, journal, progress, total, counting, .. } = self;
         let window = command.window as usize;
         let mut under_way = FuturesUnordered::new();
         let mut bytes_under_way = 0;
@@ -313,6 +315,7 @@ impl Run {
                         trouble: trouble.as_ref(),
                     };
                     progress.show(standing);
+                    results.flush()?;
                     if let Some(trouble) = trouble.filter(|trouble| trouble.lasts() >= command.patience) {
                         return Err(Complaint::away(trouble.why).into());
                     }
@@ -358,7 +361,8 @@ impl Run {
             }
             Ended::AllAnswered => ExitCode::SUCCESS,
         };
-        if !is_quiet {
+        // Where there was nothing to do, that was said.
+        if !is_quiet && tally.answered > self.answered_before {
             eprintln!("ekiben: {}", summary::completed(tally, self.progress.elapsed(), results.path()));
         }
         Ok(code)

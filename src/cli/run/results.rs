@@ -198,6 +198,11 @@ impl Results {
         Ok(())
     }
 
+    /// Hands what was added to the system, for whoever reads along; it is not safe by that.
+    pub fn flush(&mut self) -> Result<(), ResultsError> {
+        self.file.flush().map_err(|error| ResultsError::Io(self.path.clone(), error))
+    }
+
     /// Makes all that was added safe; so many bytes are.
     pub fn sync(&mut self) -> Result<u64, ResultsError> {
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());

@@ -27,7 +27,9 @@ pub fn failed(tally: &Tally, results: &Path) -> String {
     let mut kinds: Vec<(&String, &u64)> = tally.kinds.iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {}", thousands(**count))).collect();
-    let lines: Vec<String> = tally.lines.iter().map(u64::to_string).collect();
+    let mut lines = tally.lines.clone();
+    lines.sort_unstable();
+    let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
     let more = if tally.failed() > tally.lines.len() as u64 { ", …" } else { "" };
     format!(
         "{} of {} lines did not complete: {}; lines {}{more}.\n\
