@@ -8,16 +8,14 @@
 //! All of it happens in one loop on one thread, so that nothing here is shared. In memory are the lines under way and
 //! no others.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use ekiben_actors::clock::{Clock, SystemClock, stopwatch};
 use futures::StreamExt;
-use futures::future::Either;
 use futures::stream::FuturesUnordered;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
@@ -28,7 +26,9 @@ use super::options::{PolicyFlags, time};
 use super::remote::{Complaint, Exit, Remote, Signals};
 use crate::client::submission::Options;
 
+mod answer;
 mod done;
+mod files;
 mod flight;
 mod folder;
 mod gate;
@@ -39,11 +39,14 @@ mod progress;
 mod results;
 mod summary;
 
-use flight::{Answered, Fatal, Flights, Outcome, Place};
+use answer::{Answered, Outcome};
+use files::Files;
+use flight::{Fatal, Flights, Place};
+use gate::Trouble;
 use journal::{Checkpoint, Header, Journal, JournalError};
 use lines::{Form, Lines, Survey, survey};
 use progress::{Progress, Standing, TICK};
-use results::{ResultLine, Results, ResultsError};
+use results::{Results, ResultsError};
 
 /// How often what was written is made safe, and that is recorded.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
@@ -134,28 +137,27 @@ enum RunError {
     Input(PathBuf, std::io::Error),
 }
 
-/// The files of a run.
-struct Files {
-    /// The lines: the input itself, or the listing of a folder.
-    lines: PathBuf,
-    results: PathBuf,
-    journal: PathBuf,
-}
-
 /// A run in the midst of it.
 struct Run {
     command: RunCommand,
     flights: Flights,
     lines: Lines,
     lines_path: PathBuf,
-    results: Results,
-    journal: Journal,
-    progress: Progress,
+    trail: Trail,
     /// How many lines had their answer when it began.
     answered_before: u64,
     /// How many lines there are, once they are counted.
     total: Option<u64>,
-    counting: Option<JoinHandle<std::io::Result<Survey>>>,
+    counting: Option<Counting>,
+}
+
+/// What a run leaves behind while it goes.
+struct Trail {
+    results: Results,
+    journal: Journal,
+    progress: Progress,
+    /// When the last checkpoint was.
+    checked: Instant,
 }
 
 /// How the loop ended.
@@ -181,8 +183,9 @@ impl RunCommand {
     }
 
     async fn try_run(self) -> Result<ExitCode, RunError> {
-        let mut signals = Signals::listen()?;
+        // Until it is open, a signal ends it as it ends any program: nothing is half done that matters.
         let mut run = Run::open(self).await?;
+        let mut signals = Signals::listen()?;
         if run.total == Some(0) {
             eprintln!("ekiben: {} has no lines, so there is nothing to do", run.lines_path.display());
             return Ok(ExitCode::SUCCESS);
@@ -197,43 +200,19 @@ impl Run {
     async fn open(mut command: RunCommand) -> Result<Self, RunError> {
         let client = command.remote.client()?;
         let input = fs::canonicalize(&command.input).map_err(|error| RunError::Input(command.input.clone(), error))?;
-        let is_folder = input.is_dir();
         command.endpoint = client.endpoint(&command.endpoint).await.map_err(Complaint::from)?.0.name;
+        let is_folder = input.is_dir();
         let files = Files::of(&command, &input, is_folder)?;
-
         let begun = if command.fresh { None } else { Journal::open(&files.journal)? };
         let (mut journal, mut results) = match begun {
             Some(journal) => {
-                fits(&journal, &command, &input, client.server())?;
+                files::fits(&journal, &command, &input, client.server())?;
                 let results = Results::open(&files.results, journal.checkpoint.results_bytes)?;
                 (journal, results)
             }
-            None => {
-                refuse_foreign(&command, &files)?;
-                if is_folder {
-                    let listed = folder::list(&input, &command.output, &files.lines);
-                    listed.map_err(|error| RunError::Input(input.clone(), error))?;
-                }
-                let id = Uuid::new_v4().simple().to_string();
-                let header = Header::new(id, &command.endpoint, client.server(), &input, SystemClock.now());
-                // The journal is there before the first result is, so that no result is ever without one.
-                let journal = Journal::create(&files.journal, header)?;
-                (journal, Results::create(&files.results)?)
-            }
+            None => begin(&command, &input, client.server(), &files)?,
         };
-
-        // A run that goes on makes sure first that its input is what it was; a new one need not wait to be counted.
-        let (path, prefix) = (files.lines.clone(), journal.checkpoint.input_bytes);
-        let mut counting = Some(tokio::task::spawn_blocking(move || survey(&path, prefix)));
-        let mut total = None;
-        if prefix > 0 || results.tally.answered > 0 {
-            let counted = counting.take().expect("it was just begun").await.expect("counting does not panic");
-            let counted = counted.map_err(|error| RunError::Input(files.lines.clone(), error))?;
-            if prefix > 0 && counted.digest.as_ref() != Some(&journal.checkpoint.input_digest) {
-                return Err(Complaint::failed(summary::changed(&files.lines)).into());
-            }
-            total = Some(counted.lines);
-        }
+        let (total, counting) = count(&files.lines, &journal, &results).await?;
         if command.retry_failed && total == Some(results.tally.answered) && results.tally.failed() > 0 {
             journal.next_round()?;
             results = results.drop_failed()?;
@@ -247,34 +226,32 @@ impl Run {
         options.tag("run", &journal.header.id);
         let options = options.with(&command.policy.options()?);
         let place = match is_folder {
-            true => Place::Folder { input: input.clone(), output: command.output.clone() },
-            false => Place::Lines { large: beside(&command.output, "outputs") },
+            true => Place::Folder { input, output: command.output.clone() },
+            false => Place::Lines { large: files::beside(&command.output, "outputs") },
         };
         allow_files(u64::from(command.window) + OTHER_FILES);
         let lines = Lines::open(&files.lines).map_err(|error| RunError::Input(files.lines.clone(), error))?;
         let (run, round, form) = (journal.header.id.clone(), journal.round, command.lines);
         let flights = Flights::new(client, &command.endpoint, &run, round, form, options, place);
         let progress = Progress::new(&command.endpoint, command.quiet);
-        let (lines_path, answered_before) = (files.lines, results.tally.answered);
-        Ok(Self { command, flights, lines, lines_path, results, journal, progress, answered_before, total, counting })
+        let (lines_path, answered_before, checked) = (files.lines, results.tally.answered, stopwatch());
+        let trail = Trail { results, journal, progress, checked };
+        Ok(Self { command, flights, lines, lines_path, trail, answered_before, total, counting })
     }
 
     /// Goes through all lines. At the first signal it stops where it is: what is under way goes on at the service.
     async fn answer_all(&mut self, signals: &mut Signals) -> Result<Ended, RunError> {
-        let Self { command, flights, lines, lines_path, results, journal, progress, total, counting, .. } = self;
+        let Self { command, flights, lines, lines_path, trail, total, counting, .. } = self;
         let window = command.window as usize;
         let mut under_way = FuturesUnordered::new();
-        let mut bytes_under_way = 0;
-        let mut is_read = false;
-        let mut checked = stopwatch();
+        let (mut bytes_under_way, mut is_read) = (0, false);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             while !is_read && under_way.len() < window && bytes_under_way < INPUTS_MAX {
-                let line = lines.read().map_err(|error| RunError::Input(lines_path.clone(), error))?;
-                match line {
+                match lines.read().map_err(|error| RunError::Input(lines_path.clone(), error))? {
                     None => is_read = true,
-                    Some(line) if results.done.contains(line.number) => {}
+                    Some(line) if trail.results.done.contains(line.number) => {}
                     Some(line) => {
                         let bytes = flights.input_bytes(&line);
                         bytes_under_way += bytes;
@@ -286,55 +263,26 @@ impl Run {
             if is_read && under_way.is_empty() {
                 return Ok(Ended::AllAnswered);
             }
-            let ended = tokio::select! {
+            tokio::select! {
                 signal = signals.next() => return Ok(Ended::Interrupted(signal)),
-                Some(ended) = under_way.next() => Either::Left(ended),
-                counted = counted(counting) => Either::Right(Some(counted)),
-                _ = tick.tick() => Either::Right(None),
-            };
-            match ended {
-                Either::Left((bytes, answered)) => {
+                Some((bytes, answered)) = under_way.next() => {
                     bytes_under_way -= bytes;
-                    let answered = answered?;
-                    record(results, &answered)?;
-                    let tally = &results.tally;
-                    let all_refused = tally.refused == tally.answered && tally.answered == ALL_REFUSED;
-                    if let (true, Outcome::Refused { message, .. }) = (all_refused, &answered.outcome) {
-                        return Err(Complaint::failed(summary::all_refused(message)).into());
-                    }
+                    trail.take(&answered?)?;
                 }
-                Either::Right(Some(survey)) => {
-                    *total = Some(survey.map_err(|error| RunError::Input(lines_path.clone(), error))?.lines);
+                counted = counted(counting) => {
+                    *total = Some(counted.map_err(|error| RunError::Input(lines_path.clone(), error))?.lines);
                 }
-                Either::Right(None) => {
-                    let trouble = flights.gate.trouble();
-                    let standing = Standing {
-                        answered: results.tally.answered,
-                        failed: results.tally.failed(),
-                        lines: *total,
-                        trouble: trouble.as_ref(),
-                    };
-                    progress.show(standing);
-                    results.flush()?;
-                    if let Some(trouble) = trouble.filter(|trouble| trouble.lasts() >= command.patience) {
-                        return Err(Complaint::away(trouble.why).into());
-                    }
-                    if checked.elapsed() >= CHECKPOINT_EVERY {
-                        checked = stopwatch();
-                        check(results, lines, journal)?;
-                    }
-                }
+                _ = tick.tick() => trail.tick(lines, *total, flights.gate.trouble(), command.patience)?,
             }
         }
     }
 
     /// Makes all that was written safe, and says how things stand.
-    async fn end(mut self, ended: Result<Ended, RunError>, mut signals: Signals) -> Result<ExitCode, RunError> {
+    async fn end(self, ended: Result<Ended, RunError>, mut signals: Signals) -> Result<ExitCode, RunError> {
         let trouble = self.flights.gate.trouble();
-        let (answered, failed) = (self.results.tally.answered, self.results.tally.failed());
-        self.progress.end(Standing { answered, failed, lines: self.total, trouble: trouble.as_ref() });
-        let (is_json, is_quiet) = (self.command.remote.json, self.command.quiet);
-        let (mut results, mut journal, lines) = (self.results, self.journal, self.lines);
+        let Trail { mut results, mut journal, mut progress, .. } = self.trail;
+        progress.end(Standing::of(&results.tally, self.total, trouble.as_ref()));
+        let (is_json, is_quiet, lines) = (self.command.remote.json, self.command.quiet, self.lines);
         let closing = tokio::task::spawn_blocking(move || {
             let checked = check(&mut results, &lines, &mut journal);
             (results, journal, checked)
@@ -363,74 +311,77 @@ impl Run {
         };
         // Where there was nothing to do, that was said.
         if !is_quiet && tally.answered > self.answered_before {
-            eprintln!("ekiben: {}", summary::completed(tally, self.progress.elapsed(), results.path()));
+            eprintln!("ekiben: {}", summary::completed(tally, progress.elapsed(), results.path()));
         }
         Ok(code)
     }
 }
 
-impl Files {
-    fn of(command: &RunCommand, input: &Path, is_folder: bool) -> Result<Self, RunError> {
-        let output = &command.output;
-        if is_folder {
-            let own = folder::own_folder(output);
-            fs::create_dir_all(&own).map_err(|error| Fatal::Write(own.clone(), error))?;
-            let (lines, results) = (own.join("inputs.jsonl"), own.join("results.jsonl"));
-            return Ok(Self { lines, results, journal: own.join("journal") });
+impl Trail {
+    /// Records the answer of a line.
+    fn take(&mut self, answered: &Answered) -> Result<(), RunError> {
+        answered.record(&mut self.results)?;
+        let tally = &self.results.tally;
+        let all_refused = tally.refused == tally.answered && tally.answered == ALL_REFUSED;
+        match &answered.outcome {
+            Outcome::Refused { message, .. } if all_refused => {
+                Err(Complaint::failed(summary::all_refused(message)).into())
+            }
+            _ => Ok(()),
         }
-        if output.is_dir() {
-            let problem = format!(
-                "{} is a folder, but the input is a file; name a file for the results, such as {}",
-                output.display(),
-                output.join("results.jsonl").display()
-            );
-            return Err(Complaint::usage(problem).into());
+    }
+
+    /// Shows how far things are, and makes safe what there is, now and then.
+    fn tick(
+        &mut self,
+        lines: &Lines,
+        total: Option<u64>,
+        trouble: Option<Trouble>,
+        patience: Duration,
+    ) -> Result<(), RunError> {
+        self.progress.show(Standing::of(&self.results.tally, total, trouble.as_ref()));
+        self.results.flush()?;
+        if let Some(trouble) = trouble.filter(|trouble| trouble.lasts() >= patience) {
+            return Err(Complaint::away(trouble.why).into());
         }
-        if fs::canonicalize(output).is_ok_and(|output| output == input) {
-            let problem = format!("{} is the input and cannot be the output, too", output.display());
-            return Err(Complaint::usage(problem).into());
+        if self.checked.elapsed() >= CHECKPOINT_EVERY {
+            self.checked = stopwatch();
+            check(&mut self.results, lines, &mut self.journal)?;
         }
-        let journal = beside(output, "ekiben-run");
-        Ok(Self { lines: input.to_owned(), results: output.clone(), journal })
+        Ok(())
     }
 }
 
-/// A name with one more ending: `results.jsonl`, `results.jsonl.part`.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// Makes sure that a journal is of the run that the command asks for.
-fn fits(journal: &Journal, command: &RunCommand, input: &Path, server: &str) -> Result<(), RunError> {
-    let Header { endpoint, input: first_input, server: first_server, .. } = &journal.header;
-    let output = command.output.display();
-    let other = if *endpoint != command.endpoint {
-        format!("{output} is of a run on the endpoint {endpoint}, not {}", command.endpoint)
-    } else if first_input != input {
-        format!("{output} is of a run over {}, not {}", first_input.display(), input.display())
-    } else {
-        if first_server != server {
-            eprintln!("ekiben: this run began at {first_server}; what was under way there is run again at {server}");
-        }
-        return Ok(());
-    };
-    Err(Complaint::usage(format!("{other}; name another --output, or start over with --fresh")).into())
-}
-
-/// Never writes over a file of which it is not known that it is ours.
-fn refuse_foreign(command: &RunCommand, files: &Files) -> Result<(), RunError> {
-    let is_foreign = fs::metadata(&files.results).is_ok_and(|found| found.len() > 0);
-    if command.fresh || !is_foreign {
-        return Ok(());
+/// Begins a run anew, with nothing in its output.
+fn begin(command: &RunCommand, input: &Path, server: &str, files: &Files) -> Result<(Journal, Results), RunError> {
+    files::refuse_foreign(command, files)?;
+    // First it is ours alone, then empty, and only then is the journal begun: one that says nothing yet is of no run.
+    let mut journal = Journal::create(&files.journal)?;
+    let results = Results::create(&files.results)?;
+    if input.is_dir() {
+        let listed = folder::list(input, &command.output, &files.lines);
+        listed.map_err(|error| RunError::Input(input.to_owned(), error))?;
     }
-    let problem = format!(
-        "{} is there already, and no run is known that it is of; name another --output, or write over it with --fresh",
-        files.results.display()
-    );
-    Err(Complaint::usage(problem).into())
+    let id = Uuid::new_v4().simple().to_string();
+    journal.begin(Header::new(id, &command.endpoint, server, input, SystemClock.now()))?;
+    Ok((journal, results))
+}
+
+type Counting = JoinHandle<std::io::Result<Survey>>;
+
+/// Counts the lines: now, where a run goes on, to make sure that its input is what it was; else while it runs.
+async fn count(path: &Path, journal: &Journal, results: &Results) -> Result<(Option<u64>, Option<Counting>), RunError> {
+    let (lines, prefix) = (path.to_owned(), journal.checkpoint.input_bytes);
+    let counting = tokio::task::spawn_blocking(move || survey(&lines, prefix));
+    if prefix == 0 && results.tally.answered == 0 {
+        return Ok((None, Some(counting)));
+    }
+    let counted = counting.await.expect("counting does not panic");
+    let counted = counted.map_err(|error| RunError::Input(path.to_owned(), error))?;
+    if prefix > 0 && counted.digest.as_ref() != Some(&journal.checkpoint.input_digest) {
+        return Err(Complaint::failed(summary::changed(path)).into());
+    }
+    Ok((Some(counted.lines), None))
 }
 
 /// Makes results safe, and records that they are.
@@ -440,27 +391,8 @@ fn check(results: &mut Results, lines: &Lines, journal: &mut Journal) -> Result<
     Ok(journal.check(Checkpoint { results_bytes, input_bytes, input_digest })?)
 }
 
-/// Adds the result of a line.
-fn record(results: &mut Results, answered: &Answered) -> Result<(), ResultsError> {
-    let mut result = ResultLine::of(answered.line, answered.outcome.state());
-    (result.file, result.custom_id) = (answered.file.as_deref(), answered.custom_id.as_deref());
-    result.task_id = answered.task.as_deref();
-    let (output, failure) = answered.outcome.shown();
-    result.failure = failure;
-    match output {
-        None => results.add(&result),
-        Some((content_type, output)) => {
-            let shown = output.shown(content_type);
-            result.content_type = content_type;
-            (result.output, result.output_base64) = (shown.json.as_deref(), shown.base64.as_deref());
-            result.output_file = shown.file;
-            results.add(&result)
-        }
-    }
-}
-
 /// Waits until the lines are counted; for ever, once that is known.
-async fn counted(counting: &mut Option<JoinHandle<std::io::Result<Survey>>>) -> std::io::Result<Survey> {
+async fn counted(counting: &mut Option<Counting>) -> std::io::Result<Survey> {
     match counting {
         None => std::future::pending().await,
         Some(task) => {

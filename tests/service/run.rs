@@ -59,7 +59,7 @@ fn wait_for_results(run: &mut Program, path: &Path, at_least: usize) {
 }
 
 /// How many tasks were ever recorded: none is deleted within the time a test takes.
-fn recorded(server: &Server) -> usize {
+fn recorded(server: &Server) -> i64 {
     let database = rusqlite::Connection::open(server.folder().join("ekiben-data/ekiben.db")).unwrap();
     database.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).unwrap()
 }
@@ -69,8 +69,17 @@ fn every_line_is_answered_once_though_the_client_is_interrupted_and_the_service_
     let mut server = Server::start_without_config();
     fs::write(server.folder().join("texts.jsonl"), input(LINES)).unwrap();
     let path = server.folder().join("results.jsonl");
-    let arguments =
-        ["detect_language", "--input", "texts.jsonl", "--output", "results.jsonl", "--window", "64", "--tag", "test=run"];
+    let arguments = [
+        "detect_language",
+        "--input",
+        "texts.jsonl",
+        "--output",
+        "results.jsonl",
+        "--window",
+        "64",
+        "--tag",
+        "test=run",
+    ];
 
     let mut first = Program::start("ekiben run", run(&server, &arguments));
     wait_for_results(&mut first, &path, 50);
@@ -99,12 +108,12 @@ fn every_line_is_answered_once_though_the_client_is_interrupted_and_the_service_
         assert_eq!(result["state"], "completed");
         assert_eq!(result["output"]["language"], TEXTS[(line - 1) % TEXTS.len()].0, "line {line}");
     }
-    assert_eq!(recorded(&server), LINES, "no line was recorded as two tasks");
+    assert_eq!(recorded(&server), LINES as i64, "no line was recorded as two tasks");
 
     let (code, told) = output(run(&server, &arguments));
     assert_eq!(code, 0);
     assert!(told.contains("all 3,000 lines have their answer already"), "{told}");
-    assert_eq!(recorded(&server), LINES);
+    assert_eq!(recorded(&server), LINES as i64);
 }
 
 #[test]
@@ -121,7 +130,10 @@ fn a_run_with_failures_says_where_they_are_and_runs_those_alone_again() {
     assert!(told.contains("--retry-failed"), "{told}");
     let bad = |results: &[Value]| results.iter().find(|result| result["custom_id"] == "bad").cloned().unwrap();
     let first = bad(&results(&server.folder().join("results.jsonl")));
-    assert_eq!((&first["line"], &first["state"], &first["failure"]["code"]), (&22.into(), &"failed".into(), &"bad_input".into()));
+    assert_eq!(
+        (&first["line"], &first["state"], &first["failure"]["code"]),
+        (&22.into(), &"failed".into(), &"bad_input".into())
+    );
 
     let (code, _) = output(run(&server, &[&arguments[..], &["--retry-failed"]].concat()));
     assert_eq!(code, 1);

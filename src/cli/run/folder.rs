@@ -29,7 +29,7 @@ pub fn own_folder(output: &Path) -> PathBuf {
 /// Whatever keeps it from being read; also a name that is no text, as no line can hold it.
 pub fn list(folder: &Path, besides: &Path, to: &Path) -> io::Result<u64> {
     let besides = fs::canonicalize(besides)?;
-    let part = super::beside(to, "part");
+    let part = super::files::beside(to, "part");
     let mut listing = BufWriter::new(File::create(&part)?);
     let (mut count, mut folders) = (0, vec![fs::canonicalize(folder)?]);
     let root = folders[0].clone();

@@ -26,7 +26,7 @@ pub struct Journal {
 }
 
 /// What a run is, once and for all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     pub version: u32,
     pub id: String,
@@ -68,17 +68,21 @@ pub enum JournalError {
 }
 
 impl Journal {
-    /// Begins a journal, in the place of one that is there.
-    pub fn create(path: &Path, header: Header) -> Result<Self, JournalError> {
+    /// An empty journal, in the place of one that is there.
+    pub fn create(path: &Path) -> Result<Self, JournalError> {
         let failed = |error| JournalError::Io(path.to_owned(), error);
         let file =
             OpenOptions::new().create(true).truncate(false).read(true).append(true).open(path).map_err(failed)?;
         lock(&file, path)?;
-        file.set_len(0).map_err(failed)?;
-        let path = path.to_owned();
-        let mut journal = Self { path, file, header: header.clone(), checkpoint: Checkpoint::default(), round: 1 };
-        journal.append(&Record::Run(header))?;
-        Ok(journal)
+        file.set_len(0).and_then(|()| file.sync_data()).map_err(failed)?;
+        let (header, checkpoint) = (Header::default(), Checkpoint::default());
+        Ok(Self { path: path.to_owned(), file, header, checkpoint, round: 1 })
+    }
+
+    /// Says which run it is of.
+    pub fn begin(&mut self, header: Header) -> Result<(), JournalError> {
+        self.header = header.clone();
+        self.append(&Record::Run(header))
     }
 
     /// Opens a journal that is there; `None` where there is none, or one that was only just begun.
@@ -182,7 +186,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         assert!(Journal::open(&path).unwrap().is_none());
-        let mut journal = Journal::create(&path, header()).unwrap();
+        let mut journal = Journal::create(&path).unwrap();
+        journal.begin(header()).unwrap();
         journal.check(checkpoint(10, 20)).unwrap();
         journal.check(checkpoint(30, 5)).unwrap();
         drop(journal);
@@ -203,7 +208,7 @@ mod tests {
     fn a_journal_in_use_and_a_foreign_file_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let held = Journal::create(&path, header()).unwrap();
+        let held = Journal::create(&path).unwrap();
         assert!(matches!(Journal::open(&path), Err(JournalError::InUse(_))));
         drop(held);
         std::fs::write(&path, "my notes\n").unwrap();

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::gate::Trouble;
 use super::pace::{Pace, show_left, show_rate, thousands};
+use super::results::Tally;
 
 /// How often the bar is drawn.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -35,11 +36,17 @@ enum Way {
 /// What is to be shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
-    pub answered: u64,
-    pub failed: u64,
+    answered: u64,
+    failed: u64,
     /// `None` until the input was counted.
-    pub lines: Option<u64>,
-    pub trouble: Option<&'a Trouble>,
+    lines: Option<u64>,
+    trouble: Option<&'a Trouble>,
+}
+
+impl<'a> Standing<'a> {
+    pub fn of(tally: &Tally, lines: Option<u64>, trouble: Option<&'a Trouble>) -> Self {
+        Self { answered: tally.answered, failed: tally.failed(), lines, trouble }
+    }
 }
 
 impl Progress {
@@ -115,7 +122,8 @@ fn message(standing: Standing<'_>, pace: &Pace) -> String {
         parts.push(show_rate(rate));
     }
     parts.push(format!("{} failed", thousands(standing.failed)));
-    let left = standing.lines.and_then(|lines| pace.time_for(lines.saturating_sub(standing.answered)));
+    let left = standing.lines.map(|lines| lines.saturating_sub(standing.answered)).filter(|left| *left > 0);
+    let left = left.and_then(|left| pace.time_for(left));
     if let Some(left) = left {
         parts.push(format!("{} left", show_left(left)));
     }

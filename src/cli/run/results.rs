@@ -164,7 +164,7 @@ impl Results {
     pub fn drop_failed(self) -> Result<Self, ResultsError> {
         let path = self.path.clone();
         let failed = |error| ResultsError::Io(path.clone(), error);
-        let (kept_path, mut kept_bytes) = (super::beside(&path, "part"), 0);
+        let (kept_path, mut kept_bytes) = (super::files::beside(&path, "part"), 0);
         let mut kept = BufWriter::with_capacity(WRITE, File::create(&kept_path).map_err(failed)?);
         let mut reader = BufReader::with_capacity(WRITE, File::open(&path).map_err(failed)?);
         let mut line = Vec::new();
