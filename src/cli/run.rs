@@ -47,6 +47,7 @@ use journal::{Checkpoint, Header, Journal, JournalError};
 use lines::{Form, Lines, Survey, survey};
 use progress::{Progress, Standing, TICK};
 use results::{Results, ResultsError};
+use summary::Unit;
 
 /// How often what was written is made safe, and that is recorded.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
@@ -140,6 +141,7 @@ enum RunError {
 /// A run in the midst of it.
 struct Run {
     command: RunCommand,
+    unit: Unit,
     flights: Flights,
     lines: Lines,
     lines_path: PathBuf,
@@ -186,10 +188,6 @@ impl RunCommand {
         // Until it is open, a signal ends it as it ends any program: nothing is half done that matters.
         let mut run = Run::open(self).await?;
         let mut signals = Signals::listen()?;
-        if run.total == Some(0) {
-            eprintln!("ekiben: {} has no lines, so there is nothing to do", run.lines_path.display());
-            return Ok(ExitCode::SUCCESS);
-        }
         let ended = run.answer_all(&mut signals).await;
         run.end(ended, signals).await
     }
@@ -202,6 +200,7 @@ impl Run {
         let input = fs::canonicalize(&command.input).map_err(|error| RunError::Input(command.input.clone(), error))?;
         command.endpoint = client.endpoint(&command.endpoint).await.map_err(Complaint::from)?.0.name;
         let is_folder = input.is_dir();
+        let unit = if is_folder { Unit::Files } else { Unit::Lines };
         let files = Files::of(&command, &input, is_folder)?;
         let begun = if command.fresh { None } else { Journal::open(&files.journal)? };
         let (mut journal, mut results) = match begun {
@@ -218,7 +217,7 @@ impl Run {
             results = results.drop_failed()?;
         }
         if let (false, Some(total)) = (command.quiet || results.tally.answered == 0, total) {
-            eprintln!("ekiben: {}", summary::resumed(&results.tally, total));
+            eprintln!("ekiben: {}", summary::resumed(unit, &results.tally, total));
         }
 
         let mut options = Options::default();
@@ -236,7 +235,7 @@ impl Run {
         let progress = Progress::new(&command.endpoint, command.quiet);
         let (lines_path, answered_before, checked) = (files.lines, results.tally.answered, stopwatch());
         let trail = Trail { results, journal, progress, checked };
-        Ok(Self { command, flights, lines, lines_path, trail, answered_before, total, counting })
+        Ok(Self { command, unit, flights, lines, lines_path, trail, answered_before, total, counting })
     }
 
     /// Goes through all lines. At the first signal it stops where it is: what is under way goes on at the service.
@@ -300,18 +299,21 @@ impl Run {
         }
         let code = match ended {
             Ended::Interrupted(signal) => {
-                eprintln!("ekiben: {}", summary::interrupted(tally, self.total));
+                eprintln!("ekiben: {}", summary::interrupted(self.unit, tally, self.total));
                 return Ok(ExitCode::from(128 + signal));
             }
             Ended::AllAnswered if tally.failed() > 0 => {
-                eprintln!("ekiben: {}", summary::failed(tally, results.path()));
+                eprintln!("ekiben: {}", summary::failed(self.unit, tally, results.path()));
                 return Ok(ExitCode::FAILURE);
             }
             Ended::AllAnswered => ExitCode::SUCCESS,
         };
-        // Where there was nothing to do, that was said.
+        if tally.answered == 0 {
+            eprintln!("ekiben: {} has nothing in it, so there is nothing to do", self.command.input.display());
+        }
+        // Where there was nothing left to do, that was said.
         if !is_quiet && tally.answered > self.answered_before {
-            eprintln!("ekiben: {}", summary::completed(tally, progress.elapsed(), results.path()));
+            eprintln!("ekiben: {}", summary::completed(self.unit, tally, progress.elapsed(), results.path()));
         }
         Ok(code)
     }

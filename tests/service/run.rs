@@ -180,7 +180,7 @@ fn a_folder_of_files_gives_a_folder_of_outputs() {
     fs::write(folder.join("recordings/notes.txt"), "no recording").unwrap();
     let arguments = ["denoise", "--input", "recordings", "--output", "clean"];
     let (code, told) = output(run(&server, &arguments));
-    assert!(code == 1 && told.contains("1 of 3 lines did not complete"), "{code}: {told}");
+    assert!(code == 1 && told.contains("1 of 3 files did not complete"), "{code}: {told}");
     for name in ["clean/a.wav", "clean/more/b.wav"] {
         assert!(fs::read(folder.join(name)).unwrap().starts_with(b"RIFF"), "{name} is a recording");
     }

@@ -9,50 +9,72 @@ use super::journal::Header;
 use super::pace::{show_left, thousands};
 use super::results::Tally;
 
-pub fn resumed(tally: &Tally, total: u64) -> String {
-    let answered = thousands(tally.answered);
-    if tally.answered == total {
-        return format!("all {answered} lines have their answer already; --fresh starts over");
-    }
-    format!("going on: {answered} of {} lines have their answer already", thousands(total))
+/// What a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Lines,
+    Files,
 }
 
-pub fn completed(tally: &Tally, elapsed: Duration, results: &Path) -> String {
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Files => "files",
+        }
+    }
+}
+
+pub fn resumed(unit: Unit, tally: &Tally, total: u64) -> String {
+    let (answered, unit) = (thousands(tally.answered), unit.name());
+    if tally.answered == total {
+        return format!("all {answered} {unit} have their answer already; --fresh starts over");
+    }
+    format!("going on: {answered} of {} {unit} have their answer already", thousands(total))
+}
+
+pub fn completed(unit: Unit, tally: &Tally, elapsed: Duration, results: &Path) -> String {
     let (completed, elapsed) = (thousands(tally.completed), show_left(elapsed));
-    format!("all {completed} lines completed, in {elapsed}; the results are in {}", results.display())
+    format!("all {completed} {} completed, in {elapsed}; the results are in {}", unit.name(), results.display())
 }
 
 /// How many failed, why, and where they are.
-pub fn failed(tally: &Tally, results: &Path) -> String {
+pub fn failed(unit: Unit, tally: &Tally, results: &Path) -> String {
     let mut kinds: Vec<(&String, &u64)> = tally.kinds.iter().collect();
     kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {}", thousands(**count))).collect();
     let mut lines = tally.lines.clone();
     lines.sort_unstable();
     let lines: Vec<String> = lines.iter().map(u64::to_string).collect();
-    let more = if tally.failed() > tally.lines.len() as u64 { ", …" } else { "" };
+    let named = match unit {
+        Unit::Lines => format!("; lines {}", lines.join(", ")),
+        // A number tells nothing of a file.
+        Unit::Files => String::new(),
+    };
+    let more = if unit == Unit::Lines && tally.failed() > tally.lines.len() as u64 { ", …" } else { "" };
     format!(
-        "{} of {} lines did not complete: {}; lines {}{more}.\n\
+        "{} of {} {} did not complete: {}{named}{more}.\n\
          In {} they are those whose \"state\" is not \"completed\":\n  grep -v '\"state\":\"completed\"' {}\n\
          The same command with --retry-failed runs them again.",
         thousands(tally.failed()),
         thousands(tally.answered),
+        unit.name(),
         kinds.join(", "),
-        lines.join(", "),
         results.display(),
         quoted(&results.display().to_string()),
     )
 }
 
 /// Says how to go on: by the very words that the program was called with.
-pub fn interrupted(tally: &Tally, total: Option<u64>) -> String {
+pub fn interrupted(unit: Unit, tally: &Tally, total: Option<u64>) -> String {
     let of = total.map_or_else(String::new, |total| format!(" of {}", thousands(total)));
     // Not to start over once more.
     let words = std::env::args().filter(|word| word != "--fresh");
     let command: Vec<String> = words.map(|word| quoted(&word)).collect();
     format!(
-        "interrupted: {}{of} lines have their answer; tasks that are under way go on at the service.\nThe same command goes on from here:\n  {}",
+        "interrupted: {}{of} {} have their answer; tasks that are under way go on at the service.\nThe same command goes on from here:\n  {}",
         thousands(tally.answered),
+        unit.name(),
         command.join(" ")
     )
 }
