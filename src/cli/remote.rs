@@ -24,6 +24,7 @@ const AWAY: u8 = 5;
 
 /// Which service is asked, and how its answers are shown
 #[derive(Args, Debug)]
+#[command(next_help_heading = "The service")]
 pub struct Remote {
     /// The service
     #[arg(long, value_name = "URL", env = "EKIBEN_SERVER", default_value = "http://127.0.0.1:3000")]
