@@ -195,7 +195,7 @@ async fn round(course: &Course, number: usize) {
         }
         Workload::List => {
             let after = Some(anywhere(&course.leases, number));
-            let query = ListQuery { endpoint: Some(endpoint()), state: None, after, limit: 50 };
+            let query = ListQuery { endpoint: Some(endpoint()), after, ..ListQuery::newest(50) };
             store.list(query).await.expect("a page is read");
         }
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ekiben_actors::executor::batch::Form;
-use ekiben_actors::task::EndpointName;
+use ekiben_actors::task::{EndpointName, Priority};
 
 mod endpoints;
 mod layers;
@@ -25,7 +25,7 @@ use section::Setting;
 
 pub use endpoints::endpoint_name;
 pub use layers::Sources;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use show::without_secrets;
 pub use units::{Size, parse_time, show_time};
 
@@ -33,6 +33,7 @@ pub use units::{Size, parse_time, show_time};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub http: Http,
+    pub submit: Submit,
     pub store: Store,
     pub results: Results,
     pub limits: Limits,
@@ -57,7 +58,30 @@ pub struct Http {
     /// Bytes a second that a body must average; 0 asks for nothing.
     pub read_rate_min: u64,
     pub header_bytes: usize,
+    /// Submissions that are taken in at a time.
+    pub submissions: usize,
+    /// Requests that wait for a task at a time.
+    pub waiting: usize,
     pub shutdown_grace: Duration,
+}
+
+/// How far a submission may ask for more than its endpoint's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submit {
+    pub delay: Duration,
+    /// Of `queue_ttl` too.
+    pub deadline: Duration,
+    pub timeout: Duration,
+    pub retention: Duration,
+    pub max_attempts: u32,
+    pub tags: usize,
+    /// Bytes of a tag's name.
+    pub tag_key: usize,
+    pub tag_value: usize,
+    /// How long it may ask to be answered with the result.
+    pub wait: Duration,
+    /// Bytes of an envelope, which is read in memory.
+    pub envelope: u64,
 }
 
 /// Where tasks are kept.
@@ -127,6 +151,8 @@ pub struct Endpoint {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    /// Of tasks whose submission does not say.
+    pub priority: Priority,
     /// `None` where each task runs by itself.
     pub batch: Option<Batch>,
     /// Empty where nothing was said.
@@ -214,6 +240,7 @@ pub struct Service {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    pub priority: Priority,
     pub batch: Option<Batch>,
 }
 
@@ -227,6 +254,7 @@ impl Service {
             timeout: self.timeout,
             retention: self.retention,
             queue: self.queue,
+            priority: self.priority,
             batch: self.batch.clone(),
             description: String::new(),
             input: None,

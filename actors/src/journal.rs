@@ -106,6 +106,17 @@ pub fn expired(pruned: &Pruned) {
     );
 }
 
+/// A finished task was deleted because somebody asked for it.
+pub fn deleted(gone: &Pruned) {
+    tracing::info!(
+        target: TARGET,
+        task_id = %gone.id,
+        endpoint = gone.endpoint.as_str(),
+        state = gone.state.as_str(),
+        "deleted"
+    );
+}
+
 /// How long the task was due before its latest attempt started.
 fn queued_ms(task: &Task) -> Option<u64> {
     task.started_at.map(|started| millis_between(task.due_at, started))

@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
+use crate::clock::stopwatch;
 use crate::journal;
 use crate::lifecycle::Verdict;
-use crate::measure::{Histogram, TASK_SECONDS};
+use crate::measure::{Histogram, Rate, TASK_SECONDS};
 use crate::store::{
-    Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
+    Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
+    StoreError,
 };
 use crate::task::{EndpointName, Failure, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
@@ -64,6 +67,11 @@ pub struct Settle(pub Settlement);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SettledInStore(pub Task);
+
+/// Deletes a finished task with all that is kept of it.
+#[derive(Message)]
+#[rtype(result = "Result<Deleted, StoreError>")]
+pub struct Delete(pub TaskId);
 
 /// No more news will come: whoever waits for a task is to be sent away.
 #[derive(Message)]
@@ -116,7 +124,7 @@ pub enum Watched {
 
 /// A page of tasks.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Task>, StoreError>")]
+#[rtype(result = "Result<Page, StoreError>")]
 pub struct List(pub ListQuery);
 
 /// How many tasks there are, by endpoint and state.
@@ -139,6 +147,7 @@ pub struct EndpointMeasures {
     pub queue_seconds: Histogram,
     /// Seconds from started to settled, one an attempt.
     pub run_seconds: Histogram,
+    finished_lately: Rate,
 }
 
 impl EndpointMeasures {
@@ -148,7 +157,13 @@ impl EndpointMeasures {
             finished: HashMap::new(),
             queue_seconds: Histogram::new(TASK_SECONDS),
             run_seconds: Histogram::new(TASK_SECONDS),
+            finished_lately: Rate::new(stopwatch()),
         }
+    }
+
+    /// How many ended within the last minute.
+    pub fn finished_per_minute(&self) -> u64 {
+        self.finished_lately.per_minute(stopwatch())
     }
 }
 
@@ -233,6 +248,7 @@ impl RegistryActor {
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
+            measures.finished_lately.note(stopwatch());
         }
         if let (Some(started), Some(finished)) = (task.started_at, task.finished_at) {
             measures.run_seconds.observe(seconds_between(started, finished));
@@ -373,6 +389,20 @@ impl Handler<SettledInStore> for RegistryActor {
     }
 }
 
+impl Handler<Delete> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<Deleted, StoreError>>;
+
+    fn handle(&mut self, Delete(task): Delete, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.ledger.delete(task).into_actor(self).map(|deleted, this, _| {
+            if let Ok(Deleted::Deleted(gone)) = &deleted {
+                this.recent.forget_for_good(gone.id);
+                journal::deleted(gone);
+            }
+            deleted
+        }))
+    }
+}
+
 impl Handler<DismissWatchers> for RegistryActor {
     type Result = ();
 
@@ -466,7 +496,7 @@ impl Handler<Watch> for RegistryActor {
 }
 
 impl Handler<List> for RegistryActor {
-    type Result = ResponseFuture<Result<Vec<Task>, StoreError>>;
+    type Result = ResponseFuture<Result<Page, StoreError>>;
 
     fn handle(&mut self, List(query): List, _: &mut Self::Context) -> Self::Result {
         self.ledger.list(query)

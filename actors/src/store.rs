@@ -20,13 +20,17 @@ use crate::clock;
 use crate::lifecycle::{Retention, Verdict};
 use crate::measure::Histogram;
 use crate::spool::Blobs;
-use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId, Timestamp};
+use crate::task::{EndpointName, Input, InputDigest, NewTask, Output, State, Task, TaskId, Timestamp};
 
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod faulty;
 pub mod memory;
+mod paging;
+
+use paging::Pager;
+pub use paging::{ListQuery, Page, WALK_MAX};
 
 /// An answer of a store. It comes although nobody waits for it: dropping the future takes nothing back.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -68,8 +72,29 @@ pub struct Enqueued {
     pub task: Task,
     /// The lease, where the place was [`Place::Here`] and the task is new.
     pub lease: Option<Lease>,
-    /// Whether the idempotency key was known; `task` is then the first task of that key.
-    pub known: bool,
+    pub novelty: Novelty,
+}
+
+/// What a submission is to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    /// A task of its own, recorded now.
+    New,
+    /// Its idempotency key was known, and nothing says that its input is another one: the task is the first one of
+    /// that key. A submission or a first task without a digest has nothing to compare.
+    Replay,
+    /// Its idempotency key was known, with another input. The task is the first one of that key.
+    OtherInput,
+}
+
+impl Novelty {
+    /// What the submission is, going by the digest of its input and that of the first task with its key.
+    fn of_known_key(digest: Option<InputDigest>, first: Option<InputDigest>) -> Self {
+        match (digest, first) {
+            (Some(digest), Some(first)) if digest != first => Novelty::OtherInput,
+            (Some(_) | None, Some(_) | None) => Novelty::Replay,
+        }
+    }
 }
 
 /// A wish to run a finished task's input once more, as a new task.
@@ -196,14 +221,14 @@ pub struct Settlement {
     pub keep: Duration,
 }
 
-/// Which tasks to list.
-#[derive(Clone, Debug)]
-pub struct ListQuery {
-    pub endpoint: Option<EndpointName>,
-    pub state: Option<State>,
-    /// The last id of the page before; `None` for the first page.
-    pub after: Option<TaskId>,
-    pub limit: usize,
+/// What `delete` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The call did it.
+    Deleted(Pruned),
+    /// The task has not finished yet.
+    Unfinished(State),
+    Unknown,
 }
 
 /// How many tasks of an endpoint are in a state.
@@ -238,7 +263,7 @@ fn recorded(new: &NewTask, now: Timestamp) -> Task {
 /// What the Supervisor does with the store.
 pub trait Queue: Send + Sync + 'static {
     /// Records tasks, all or none; when it answers, they survive a crash. A task whose idempotency key is
-    /// known to its endpoint is not recorded again: its first task is returned. An id that is used already is
+    /// known to its endpoint is not recorded again: its first task is returned, and whether the input is the same. An id that is used already is
     /// [`StoreError::Failed`].
     fn enqueue(&self, tasks: Vec<(NewTask, Place)>) -> Answer<Vec<Enqueued>>;
 
@@ -282,10 +307,14 @@ pub trait Ledger: Send + Sync + 'static {
     fn output(&self, task: TaskId) -> Answer<Option<Output>>;
 
     /// A page of tasks, newest id first, stable while tasks arrive.
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>>;
+    /// It may be shorter than asked for although more would follow: a store looks at a bounded number of tasks.
+    fn list(&self, query: ListQuery) -> Answer<Page>;
 
     /// How many tasks there are, by endpoint and state; combinations with none may be left out.
     fn counts(&self) -> Answer<Vec<Count>>;
+
+    /// Deletes a finished task at once, with its input, its output and its idempotency key.
+    fn delete(&self, task: TaskId) -> Answer<Deleted>;
 
     /// Deletes up to `max` finished tasks whose time to be kept is over, with their inputs and outputs.
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>>;

@@ -23,7 +23,7 @@ use crate::journal;
 use crate::lifecycle::Retention;
 use crate::limits::Limits;
 use crate::registry::{Admitted, RegistryActor, SettledInStore};
-use crate::store::{Canceled, Enqueued, Lease, Place, Queue, Resubmit, Resubmitted, StoreError};
+use crate::store::{Canceled, Enqueued, Lease, Novelty, Place, Queue, Resubmit, Resubmitted, StoreError};
 use crate::task::{EndpointName, Input, State, Task, TaskId};
 use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, TaskActor};
 use crate::turns::Turns;
@@ -34,7 +34,7 @@ mod line;
 mod pace;
 
 pub use commands::{
-    AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Retry, RetryError, Submit,
+    AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Recorded, Retry, RetryError, Submit,
     SubmitError,
 };
 use line::{Line, Rank, WaitKey};
@@ -219,7 +219,7 @@ impl Supervisor {
             line.resident -= usize::from(submitted.place == Place::Here);
             return;
         };
-        line.submitted += 1;
+        line.note_submission();
         match lease {
             Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input, ctx),
             None => {
@@ -373,7 +373,7 @@ impl Actor for Supervisor {
 }
 
 impl Handler<Submit> for Supervisor {
-    type Result = ResponseFuture<Result<Task, SubmitError>>;
+    type Result = ResponseFuture<Result<Recorded, SubmitError>>;
 
     fn handle(&mut self, Submit(task): Submit, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
@@ -389,10 +389,18 @@ impl Handler<Submit> for Supervisor {
         let (supervisor, registry) = (ctx.address(), self.registry.clone());
         Box::pin(async move {
             let enqueued = enqueued.await.map(|mut all| all.pop().expect("one task in, one answer out"));
-            let answer = enqueued.as_ref().map(|enqueued| enqueued.task.clone()).map_err(Clone::clone);
-            let task = enqueued.ok().filter(|enqueued| !enqueued.known).map(|new| tell_registry(&registry, new));
+            let answer = match &enqueued {
+                Ok(Enqueued { task, novelty: Novelty::New, .. }) => Ok(Recorded::New(task.clone())),
+                Ok(Enqueued { task, novelty: Novelty::Replay, .. }) => Ok(Recorded::Before(task.clone())),
+                Ok(Enqueued { task, novelty: Novelty::OtherInput, .. }) => {
+                    Err(SubmitError::OtherInput { first: task.id })
+                }
+                Err(error) => Err(error.clone().into()),
+            };
+            let new = enqueued.ok().filter(|enqueued| enqueued.novelty == Novelty::New);
+            let task = new.map(|new| tell_registry(&registry, new));
             supervisor.do_send(Submitted { line, place, task, input });
-            Ok(answer?)
+            answer
         })
     }
 }

@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::registry::{DismissWatchers, Fetch, RegistryActor, Watch, Watched};
 use crate::spool::Blobs;
 use crate::store::{Ledger, Store, StoreError, StoreStats};
-use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Submit, SubmitError, Supervisor};
+use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Recorded, Submit, SubmitError, Supervisor};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
 
@@ -235,7 +235,7 @@ impl System {
     pub async fn submit(&self, endpoint: &str, input: Input) -> Result<Task, SubmitError> {
         let name = EndpointName::new(endpoint).map_err(SubmitError::BadEndpoint)?;
         let submitted = self.supervisor.send(Submit(NewTask::new(name, input))).await;
-        submitted.unwrap_or(Err(SubmitError::Store(StoreError::Closed)))
+        submitted.unwrap_or(Err(SubmitError::Store(StoreError::Closed))).map(Recorded::into_task)
     }
 
     /// Waits until a task has ended, and answers with it and its output; `None` for a task that is not known,

@@ -42,11 +42,19 @@ impl TaskId {
         DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
     }
 
+    /// No id that was made at or after that time is less, to the millisecond; every id made before is.
+    pub fn least_at(time: Timestamp) -> Self {
+        let millis = u64::try_from(time.timestamp_millis()).unwrap_or(0).min((1 << 48) - 1);
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        Self::from_bytes(bytes)
+    }
+
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 }
@@ -369,8 +377,14 @@ pub struct NewTask {
     pub deadline: Option<Duration>,
     /// Two submissions to one endpoint with the same key are one task, as long as that task is stored.
     pub idempotency_key: Option<String>,
+    /// Of the input, to tell whether a submission with a known key is the same one.
+    pub input_digest: Option<InputDigest>,
     pub options: TaskOptions,
 }
+
+/// Stands for an input: equal for equal ones, in all likelihood different for different ones. Whoever submits decides
+/// how it is made.
+pub type InputDigest = [u8; 32];
 
 impl NewTask {
     /// A submission with a fresh id and the defaults of everything else.
@@ -384,6 +398,7 @@ impl NewTask {
             queue_ttl: None,
             deadline: None,
             idempotency_key: None,
+            input_digest: None,
             options: TaskOptions::default(),
         }
     }
@@ -469,6 +484,16 @@ mod tests {
             let foreign = format!("0192f0c4a7b8{version}c3e9d1f2a3b4c5d6e7f");
             assert_eq!(foreign.parse::<TaskId>().unwrap().made_at(), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn the_least_id_of_a_time_parts_those_made_before_from_the_rest() {
+        let id: TaskId = "0192f0c4a7b87c3e9d1f2a3b4c5d6e7f".parse().unwrap();
+        let made = id.made_at().unwrap();
+        assert!(TaskId::least_at(made) <= id);
+        assert!(TaskId::least_at(made + chrono::TimeDelta::milliseconds(1)) > id);
+        assert!(TaskId::least_at(DateTime::<Utc>::MIN_UTC) < TaskId::least_at(made));
+        assert!(TaskId::least_at(DateTime::<Utc>::MAX_UTC) > id);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ekiben_actors::executor::batch::Form;
-use ekiben_actors::task::EndpointName;
+use ekiben_actors::task::{EndpointName, NotAPriority, Priority};
 
 use super::read::{MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
 use super::section::{Notes, Section, dotted};
@@ -128,6 +128,7 @@ struct Rules {
     timeout: Duration,
     retention: Duration,
     queue: usize,
+    priority: Priority,
 }
 
 fn rules(section: &mut Section, slots: usize) -> Rules {
@@ -135,12 +136,22 @@ fn rules(section: &mut Section, slots: usize) -> Rules {
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
     section.inherit("queue", "limits.queue_per_endpoint");
+    section.otherwise("priority", Value::Text("normal".to_owned()));
     Rules {
         concurrency: section.count("concurrency", 1..=CONCURRENCY_MAX),
         timeout: section.time("timeout", MOMENT..=TIME_MAX),
         retention: section.time("retention", RETENTION),
         queue: section.count("queue", 1..=TASKS_MAX),
+        priority: section.required("priority", "\"normal\"", Priority::default(), priority),
     }
+}
+
+fn priority(value: &Value) -> Result<Priority, String> {
+    let written = match value {
+        Value::Text(text) => text.clone(),
+        other => other.to_string(),
+    };
+    written.parse().map_err(|error: NotAPriority| error.to_string())
 }
 
 fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) -> Option<Service> {
@@ -148,14 +159,26 @@ fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) 
     // Batchable methods of BentoML take objects of lists.
     let batch = batch(section, "fields");
     let slots = batch.as_ref().map_or(1, |batch| batch.max_size);
-    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
-    Some(Service { name: name?, upstream, routes, prefix, refresh, concurrency, timeout, retention, queue, batch })
+    let Rules { concurrency, timeout, retention, queue, priority } = rules(section, slots);
+    Some(Service {
+        name: name?,
+        upstream,
+        routes,
+        prefix,
+        refresh,
+        concurrency,
+        timeout,
+        retention,
+        queue,
+        priority,
+        batch,
+    })
 }
 
 fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mut Section) -> Option<Endpoint> {
     let batch = batch(section, "list");
     let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
-    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
+    let Rules { concurrency, timeout, retention, queue, priority } = rules(section, slots);
     section.otherwise("description", Value::Text(String::new()));
     let description = section.text("description", "\"what it does\"");
     let input = section.optional_of("input", schema::input);
@@ -167,6 +190,7 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
         timeout,
         retention,
         queue,
+        priority,
         batch,
         description,
         input,

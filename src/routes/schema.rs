@@ -53,7 +53,7 @@ fn open_output() -> Value {
 mod tests {
     use super::*;
     use crate::config::EndpointKind;
-    use ekiben_actors::task::EndpointName;
+    use ekiben_actors::task::{EndpointName, Priority};
     use std::time::Duration;
 
     fn endpoint(input: Option<Value>) -> Endpoint {
@@ -64,6 +64,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             retention: Duration::from_secs(1),
             queue: 1,
+            priority: Priority::default(),
             batch: None,
             description: "Turns an image.".into(),
             input,

@@ -19,7 +19,7 @@ use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::System;
-use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Outcome, Output, TaskId};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Outcome, Output, Priority, TaskId};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -136,6 +136,7 @@ fn endpoint(name: &str) -> config::Endpoint {
         timeout: LONG,
         retention: Duration::from_secs(24 * 60 * 60),
         queue: 100,
+        priority: Priority::default(),
         batch: None,
         description: String::new(),
         input: None,

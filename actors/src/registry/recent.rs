@@ -14,11 +14,16 @@ pub struct Recent {
     entries: HashMap<TaskId, (Task, Option<Output>)>,
     /// In the order they finished; may name entries that are gone.
     order: VecDeque<TaskId>,
+    /// The latest that were deleted: news of their end may still be on its way.
+    deleted: VecDeque<TaskId>,
 }
+
+/// How many deleted tasks are remembered. News of an end comes within a few messages.
+const DELETED_MAX: usize = 256;
 
 impl Recent {
     pub fn new(budget: usize) -> Self {
-        Self { budget, weight: 0, entries: HashMap::new(), order: VecDeque::new() }
+        Self { budget, weight: 0, entries: HashMap::new(), order: VecDeque::new(), deleted: VecDeque::new() }
     }
 
     /// Keeps a finished task, and lets the longest finished go as far as the budget demands. A task whose output
@@ -26,7 +31,7 @@ impl Recent {
     pub fn keep(&mut self, task: Task, output: Option<Output>) {
         let id = task.id;
         self.forget(id);
-        if matches!(output, Some(Output { body: Body::File(_), .. })) {
+        if matches!(output, Some(Output { body: Body::File(_), .. })) || self.deleted.contains(&id) {
             return;
         }
         self.weight += weight(&task, output.as_ref());
@@ -36,6 +41,15 @@ impl Recent {
             let oldest = self.order.pop_front().expect("what weighs something is in the order");
             self.forget(oldest);
         }
+    }
+
+    /// Forgets a task that was deleted, and does not keep it should news of its end come only now.
+    pub fn forget_for_good(&mut self, task: TaskId) {
+        self.forget(task);
+        if self.deleted.len() == DELETED_MAX {
+            self.deleted.pop_front();
+        }
+        self.deleted.push_back(task);
     }
 
     pub fn forget(&mut self, task: TaskId) {
@@ -95,6 +109,15 @@ mod tests {
         recent.keep(task.clone(), Some(Output::new("text/plain", vec![b'x'; 10_000])));
         assert!(recent.get(task.id).is_none());
         assert_eq!(recent.weight, 0);
+    }
+
+    #[test]
+    fn a_deleted_task_does_not_come_back_with_late_news() {
+        let mut recent = Recent::new(1 << 30);
+        let task = finished();
+        recent.forget_for_good(task.id);
+        recent.keep(task.clone(), None);
+        assert!(recent.task(task.id).is_none());
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::clock::{Clock, ManualClock};
 use crate::lifecycle::{Retention, Setback, Verdict};
 use crate::spool::BlobName;
 use crate::store::{
-    Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, ListQuery, Place, Pruned, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
+    Answer, Canceled, Claimed, Claims, Count, Deleted, Enqueued, Lease, ListQuery, Novelty, Page, Place, Pruned,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, Wanted,
 };
 use crate::task::{
     EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, Task, TaskId, TaskOptions,
@@ -36,6 +37,7 @@ mod bodies;
 mod canceling;
 mod claiming;
 mod closing;
+mod deleting;
 mod leasing;
 mod listing;
 mod pruning;
@@ -85,6 +87,7 @@ pub fn cases() -> Vec<Case> {
         bodies::cases(),
         listing::cases(),
         pruning::cases(),
+        deleting::cases(),
         closing::cases(),
     ];
     themes.concat()
@@ -233,6 +236,12 @@ fn new_task_on(endpoint: EndpointName) -> NewTask {
 
 fn new_task_with_key(key: &str) -> NewTask {
     NewTask { idempotency_key: Some(key.to_owned()), ..new_task() }
+}
+
+/// A task that can be found by these tags.
+fn tagged(tags: &[(&str, &str)]) -> NewTask {
+    let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    NewTask { options: TaskOptions { tags, ..TaskOptions::default() }, ..new_task() }
 }
 
 fn delayed(delay: Duration) -> NewTask {

@@ -24,8 +24,9 @@ use crate::clock::{self, Clock, SystemClock};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Page, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId};
 
@@ -35,6 +36,7 @@ mod housekeeper;
 mod inbox;
 mod ledger;
 mod lock;
+mod pages;
 mod queue;
 mod reader;
 mod rows;
@@ -268,12 +270,16 @@ impl Ledger for EmbeddedStore {
         self.question(|asker| Question::Output(task, asker))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.question(|asker| Question::List(query, asker))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.known(|shared| shared.counts.all())
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.call(|asker| Call::Delete(task, asker))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {

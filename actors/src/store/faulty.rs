@@ -11,8 +11,9 @@ use futures::future::ready;
 
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Page, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
 use crate::task::{EndpointName, Input, NewTask, Output, Task, TaskId};
 
@@ -144,12 +145,16 @@ impl Ledger for FaultyStore {
         self.call("output", |store| store.output(task))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.call("list", |store| store.list(query))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.call("counts", |store| store.counts())
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.call("delete", |store| store.delete(task))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {

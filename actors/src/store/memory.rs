@@ -17,9 +17,9 @@ use crate::lifecycle::{self, Reclaimed, Verdict};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    self, Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue,
-    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
-    StoreError, StoreStats, Wanted,
+    self, Answer, Canceled, Claimed, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Novelty, Page, Place,
+    Pruned, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started,
+    Store, StoreError, StoreStats, Wanted,
 };
 use crate::task::{EndpointName, Failure, Input, NewTask, Output, State, Task, TaskId, Timestamp};
 
@@ -133,12 +133,16 @@ impl Ledger for MemoryStore {
         self.step(|kept, _| Ok(kept.tables.row(task).and_then(|row| row.output.clone())))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.step(|kept, _| Ok(kept.tables.page(&query)))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.step(|kept, _| Ok(kept.tables.counts()))
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.step(|kept, _| Ok(kept.delete(task)))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {
@@ -193,16 +197,17 @@ impl Kept {
     fn enqueue_one(&mut self, new: NewTask, place: Place, now: Timestamp) -> Enqueued {
         let first = new.idempotency_key.as_ref().and_then(|key| self.tables.with_key(&new.endpoint, key));
         if let Some(first) = first {
-            return Enqueued { task: first.clone(), lease: None, known: true };
+            let novelty = Novelty::of_known_key(new.input_digest, first.input_digest);
+            return Enqueued { task: first.task.clone(), lease: None, novelty };
         }
         let task = store::recorded(&new, now);
         // A task that is not due yet waits in the queue, wherever it was meant to.
         let held = place == Place::Here && new.delay.is_zero();
         let fence = u32::from(held);
         let lease = held.then_some(Lease { task: task.id, fence });
-        let (input, idempotency_key) = (new.input, new.idempotency_key);
-        self.tables.add(Row { task: task.clone(), input, output: None, idempotency_key, fence, held });
-        Enqueued { task, lease, known: false }
+        let NewTask { input, idempotency_key, input_digest, .. } = new;
+        self.tables.add(Row { task: task.clone(), input, output: None, idempotency_key, input_digest, fence, held });
+        Enqueued { task, lease, novelty: Novelty::New }
     }
 
     fn resubmit(&mut self, wish: Resubmit, now: Timestamp) -> Result<Resubmitted, StoreError> {
@@ -328,13 +333,22 @@ impl Kept {
         }))
     }
 
-    fn prune(&mut self, max: usize, now: Timestamp) -> Vec<Pruned> {
-        let mut pruned = Vec::new();
-        for id in self.tables.expired(now, max) {
-            let Row { task, .. } = self.tables.remove(id);
-            pruned.push(Pruned { id, endpoint: task.endpoint, state: task.state });
+    fn delete(&mut self, id: TaskId) -> Deleted {
+        match self.tables.row(id).map(|row| row.task.state) {
+            None => Deleted::Unknown,
+            Some(state) if !state.is_finished() => Deleted::Unfinished(state),
+            Some(_) => Deleted::Deleted(self.forget(id)),
         }
-        pruned
+    }
+
+    fn prune(&mut self, max: usize, now: Timestamp) -> Vec<Pruned> {
+        self.tables.expired(now, max).into_iter().map(|id| self.forget(id)).collect()
+    }
+
+    /// Removes a task that is there.
+    fn forget(&mut self, id: TaskId) -> Pruned {
+        let Row { task, .. } = self.tables.remove(id);
+        Pruned { id, endpoint: task.endpoint, state: task.state }
     }
 
     /// Whether a report under this lease still counts.

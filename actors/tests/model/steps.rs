@@ -45,9 +45,15 @@ pub enum Step {
     },
     List {
         endpoint: Option<usize>,
-        state: Option<usize>,
+        states: Vec<usize>,
+        /// A bit a tag.
+        tags: u8,
+        from: Option<Index>,
         after: Option<Index>,
         limit: usize,
+    },
+    Delete {
+        task: Index,
     },
     Prune,
     Advance(Duration),
@@ -63,6 +69,9 @@ pub struct Submission {
     pub priority: u8,
     pub delay: Duration,
     pub key: Option<u8>,
+    pub digest: Option<u8>,
+    /// A bit a tag.
+    pub tags: u8,
     pub here: bool,
     /// The id of a task that may be there already; a fresh one otherwise.
     pub used_id: Option<Index>,
@@ -95,24 +104,35 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<Index>(), any::<bool>(), end(), keep())
             .prop_map(|(lease, ran, end, keep)| Step::Settle { lease, ran, end, keep }),
         2 => any::<Index>().prop_map(|task| Step::Read { task }),
-        2 => (option::of(0..3_usize), option::of(0..5_usize), option::of(any::<Index>()), 0..6_usize)
-            .prop_map(|(endpoint, state, after, limit)| Step::List { endpoint, state, after, limit }),
+        4 => list(),
+        2 => any::<Index>().prop_map(|task| Step::Delete { task }),
         2 => Just(Step::Prune),
         5 => pause().prop_map(Step::Advance),
         1 => any::<bool>().prop_map(|close| Step::Restart { close }),
     ]
 }
 
+fn list() -> impl Strategy<Value = Step> {
+    let states = prop_oneof![1 => Just(Vec::new()), 2 => collection::vec(0..5_usize, 1..4)];
+    let tags = prop_oneof![1 => Just(0), 1 => 0..4_u8];
+    let bounds = (option::weighted(0.2, any::<Index>()), option::of(any::<Index>()));
+    (option::of(0..3_usize), states, tags, bounds, 0..6_usize).prop_map(
+        |(endpoint, states, tags, (from, after), limit)| Step::List { endpoint, states, tags, from, after, limit },
+    )
+}
+
 fn submission() -> impl Strategy<Value = Submission> {
     let used_id = option::weighted(0.05, any::<Index>());
     let large = prop_oneof![30 => Just(false), 1 => Just(true)];
-    let key = option::weighted(0.3, 0..3_u8);
-    (0..3_usize, 0..3_u8, delay(), key, any::<bool>(), used_id, large).prop_map(
-        |(endpoint, priority, delay, key, here, used_id, large)| Submission {
+    let key = (option::weighted(0.3, 0..3_u8), option::of(0..2_u8));
+    (0..3_usize, 0..3_u8, delay(), key, any::<bool>(), used_id, (large, 0..4_u8)).prop_map(
+        |(endpoint, priority, delay, (key, digest), here, used_id, (large, tags))| Submission {
             endpoint,
             priority,
             delay,
             key,
+            digest,
+            tags,
             here,
             used_id,
             large,

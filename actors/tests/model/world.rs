@@ -16,7 +16,7 @@ use ekiben_actors::store::{
     StoreError, Wanted,
 };
 use ekiben_actors::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, TaskId,
+    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, TaskId, TaskOptions,
 };
 use proptest::sample::Index;
 
@@ -93,15 +93,18 @@ impl World {
                 Seen::answer(plain(store.settle(settlement).await))
             }
             Step::Read { task } => read(self.task(*task).0, store).await,
-            Step::List { endpoint, state, after, limit } => {
+            Step::List { endpoint, states, tags, from, after, limit } => {
                 let query = ListQuery {
                     endpoint: endpoint.map(endpoint_of),
-                    state: state.map(|state| State::ALL[state]),
+                    states: states.iter().map(|state| State::ALL[*state]).collect(),
+                    tags: tags_of(*tags),
+                    from: from.map(|from| self.task(from).0),
                     after: after.map(|after| self.task(after).0),
                     limit: *limit,
                 };
                 Seen::answer(plain(store.list(query).await))
             }
+            Step::Delete { task } => Seen::answer(plain(store.delete(self.task(*task).0).await)),
             Step::Prune => {
                 let mut pruned = store.prune(ALL).await.expect("a prune succeeds");
                 pruned.sort_by_key(|pruned| pruned.id);
@@ -143,6 +146,8 @@ impl World {
             priority: Priority(submission.priority),
             delay: submission.delay,
             idempotency_key: submission.key.map(|key| format!("key {key}")),
+            input_digest: submission.digest.map(|digest| [digest; 32]),
+            options: TaskOptions { tags: tags_of(submission.tags).into_iter().collect(), ..TaskOptions::default() },
             ..NewTask::new(endpoint_of(submission.endpoint), input)
         }
     }
@@ -173,6 +178,8 @@ impl World {
             priority: 0,
             delay: Duration::ZERO,
             key: None,
+            digest: None,
+            tags: 0,
             here: false,
             used_id: None,
             large: false,
@@ -251,8 +258,7 @@ async fn read(task: TaskId, store: &dyn Store) -> Seen {
 
 /// All that a store shows.
 async fn snapshot(store: &dyn Store) -> String {
-    let every_task = ListQuery { endpoint: None, state: None, after: None, limit: ALL };
-    let tasks = store.list(every_task).await.expect("listing succeeds");
+    let tasks = store.list(ListQuery::newest(ALL)).await.expect("listing succeeds");
     let mut counts = store.counts().await.expect("counting succeeds");
     counts.retain(|count| count.tasks > 0);
     counts.sort_by_key(|count| (count.endpoint.clone(), count.state));
@@ -305,6 +311,13 @@ fn policy() -> ReclaimPolicy {
 
 fn endpoint_of(number: usize) -> EndpointName {
     EndpointName::new(["summarize", "translate", "denoise"][number % 3]).expect("the names are well formed")
+}
+
+/// The tags that some bits stand for.
+fn tags_of(bits: u8) -> Vec<(String, String)> {
+    let all = [("project", "rice"), ("urgent", "no")];
+    let chosen = all.into_iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1);
+    chosen.map(|(_, (key, value))| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn place(here: bool) -> Place {

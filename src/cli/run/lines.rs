@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use ring::digest::{Context, SHA256};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use crate::client::submission::Options;
 
@@ -22,7 +22,7 @@ pub struct Lines {
     file: BufReader<File>,
     number: u64,
     bytes: u64,
-    digest: Context,
+    digest: Sha256,
 }
 
 /// A line that is not blank.
@@ -65,7 +65,7 @@ pub struct Survey {
 impl Lines {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = BufReader::with_capacity(READ, File::open(path)?);
-        Ok(Self { file, number: 0, bytes: 0, digest: Context::new(&SHA256) })
+        Ok(Self { file, number: 0, bytes: 0, digest: Sha256::new() })
     }
 
     /// The next line that is not blank, without its end.
@@ -95,7 +95,7 @@ impl Lines {
 
     /// How much was read, and the digest of that.
     pub fn read_so_far(&self) -> (u64, String) {
-        (self.bytes, hex(self.digest.clone().finish().as_ref()))
+        (self.bytes, hex(&self.digest.clone().finalize()))
     }
 }
 
@@ -150,7 +150,7 @@ impl Asked {
 pub fn survey(path: &Path, prefix: u64) -> io::Result<Survey> {
     let mut file = File::open(path)?;
     let mut piece = vec![0; READ];
-    let (mut lines, mut is_blank, mut left, mut digest) = (0, true, prefix, Context::new(&SHA256));
+    let (mut lines, mut is_blank, mut left, mut digest) = (0, true, prefix, Sha256::new());
     loop {
         let read = file.read(&mut piece)?;
         if read == 0 {
@@ -170,15 +170,15 @@ pub fn survey(path: &Path, prefix: u64) -> io::Result<Survey> {
             }
         }
     }
-    Ok(Survey { lines, digest: (left == 0).then(|| hex(digest.finish().as_ref())) })
+    Ok(Survey { lines, digest: (left == 0).then(|| hex(&digest.finalize())) })
 }
 
 /// The key by which the service knows the task of a line again.
 pub fn key(run: &str, round: u32, line: u64, content: &[u8]) -> String {
-    let mut digest = Context::new(&SHA256);
-    digest.update(format!("{run} {round} {line} ").as_bytes());
+    let mut digest = Sha256::new();
+    digest.update(format!("{run} {round} {line} "));
     digest.update(content);
-    format!("run-{}", &hex(digest.finish().as_ref())[..40])
+    format!("run-{}", &hex(&digest.finalize())[..40])
 }
 
 fn hex(bytes: &[u8]) -> String {

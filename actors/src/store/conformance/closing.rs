@@ -27,7 +27,7 @@ async fn a_closed_store_refuses_every_call(bench: Bench) {
     assert_closed(store.get(task.id).await);
     assert_closed(store.input(task.id).await);
     assert_closed(store.output(task.id).await);
-    assert_closed(store.list(ListQuery { endpoint: None, state: None, after: None, limit: 1 }).await);
+    assert_closed(store.list(ListQuery::newest(1)).await);
     assert_closed(store.counts().await);
     assert_closed(store.prune(ALL).await);
     assert_closed(store.close().await);

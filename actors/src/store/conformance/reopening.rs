@@ -95,7 +95,7 @@ async fn keys_survive(mut bench: Bench) {
     for ending in BOTH_ENDINGS {
         bench = bench.reopen(ending).await;
         let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)]).await.remove(0);
-        assert_eq!((answer.task, answer.known), (first.clone(), true));
+        assert_eq!((answer.task, answer.novelty), (first.clone(), Novelty::Replay));
     }
 }
 

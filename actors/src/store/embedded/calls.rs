@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
 use crate::store::{
-    Canceled, Claims, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled,
-    Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Deleted, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run,
+    Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
 use crate::task::{EndpointName, NewTask, TaskId};
 
@@ -25,6 +25,7 @@ pub(super) enum Call {
     Reclaim(usize, ReclaimPolicy, Asker<Reclaims>),
     Start(Lease, Run, StartDurability, Asker<Started>),
     Settle(Settlement, Asker<Settled>),
+    Delete(TaskId, Asker<Deleted>),
     Prune(usize, Asker<Vec<Pruned>>),
     Close(Asker<()>),
 }
@@ -41,6 +42,7 @@ impl Call {
             Call::Reclaim(_, _, asker) => answer(asker, Err(error)),
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),
+            Call::Delete(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),
             Call::Close(asker) => answer(asker, Err(error)),
         }

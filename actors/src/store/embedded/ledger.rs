@@ -7,8 +7,8 @@ use crate::body::Body;
 use crate::clock;
 use crate::lifecycle::Verdict;
 use crate::spool::BlobName;
-use crate::store::{Lease, Pruned, Run, Settled, Settlement, Started, StoreError};
-use crate::task::{Failure, Output, State, Timestamp};
+use crate::store::{Deleted, Lease, Pruned, Run, Settled, Settlement, Started, StoreError};
+use crate::task::{Failure, Output, State, TaskId, Timestamp};
 
 use super::calls::{Asker, Trouble, answer};
 use super::headers;
@@ -29,9 +29,9 @@ pub(super) struct Ending {
     pub keep: Duration,
 }
 
-/// What a prune has deleted, and which files it leaves to delete.
-pub(super) struct Forgotten {
-    pub tasks: Vec<Pruned>,
+/// What was deleted, as it is answered, and which files are left to delete.
+pub(super) struct Forgotten<T> {
+    pub answer: T,
     pub files: Vec<PathBuf>,
 }
 
@@ -166,21 +166,39 @@ impl Writer<'_> {
         Err(Trouble::Refused(refusal))
     }
 
-    pub fn prune(&mut self, max: usize) -> Result<Forgotten, Trouble> {
-        let mut forgotten = Forgotten { tasks: Vec::new(), files: Vec::new() };
-        for row in self.expired(max)? {
-            self.sql.delete_task.execute([row.seq])?;
-            self.sql.delete_input.execute([row.seq])?;
-            self.sql.delete_output.execute([row.seq])?;
-            self.group.tally.add(row.endpoint, row.task.state, -1);
-            let input = row.input_in_file.then_some(BlobName::Input(row.task.id));
-            let output = row.output_in_file.then_some(BlobName::Output(row.task.id, row.fence));
-            let names = input.into_iter().chain(output);
-            forgotten.files.extend(names.filter_map(|name| self.desk.blobs.path(name)));
-            let Row { task, .. } = row;
-            forgotten.tasks.push(Pruned { id: task.id, endpoint: task.endpoint, state: task.state });
+    pub fn delete(&mut self, task: TaskId) -> Result<Forgotten<Deleted>, Trouble> {
+        let untouched = |answer| Ok(Forgotten { answer, files: Vec::new() });
+        let Some(row) = self.row(task)? else { return untouched(Deleted::Unknown) };
+        if !row.task.state.is_finished() {
+            return untouched(Deleted::Unfinished(self.desk.shared.starts.present(row).state));
         }
-        Ok(forgotten)
+        let mut files = Vec::new();
+        let deleted = self.forget(row, &mut files)?;
+        Ok(Forgotten { answer: Deleted::Deleted(deleted), files })
+    }
+
+    pub fn prune(&mut self, max: usize) -> Result<Forgotten<Vec<Pruned>>, Trouble> {
+        let (mut answer, mut files) = (Vec::new(), Vec::new());
+        for row in self.expired(max)? {
+            answer.push(self.forget(row, &mut files)?);
+        }
+        Ok(Forgotten { answer, files })
+    }
+
+    /// Deletes all rows of a finished task, and names the files that are left.
+    fn forget(&mut self, row: Row, files: &mut Vec<PathBuf>) -> Result<Pruned, Trouble> {
+        let Row { seq, endpoint, fence, input_in_file, output_in_file, task, .. } = row;
+        self.sql.delete_task.execute([seq])?;
+        self.sql.delete_input.execute([seq])?;
+        self.sql.delete_output.execute([seq])?;
+        for (key, value) in task.options.iter().flat_map(|options| &options.tags) {
+            self.sql.delete_tag.execute((key, value, task.id.as_bytes()))?;
+        }
+        self.group.tally.add(endpoint, task.state, -1);
+        let input = input_in_file.then_some(BlobName::Input(task.id));
+        let output = output_in_file.then_some(BlobName::Output(task.id, fence));
+        files.extend(input.into_iter().chain(output).filter_map(|name| self.desk.blobs.path(name)));
+        Ok(Pruned { id: task.id, endpoint: task.endpoint, state: task.state })
     }
 
     fn expired(&mut self, max: usize) -> rusqlite::Result<Vec<Row>> {
@@ -191,19 +209,19 @@ impl Writer<'_> {
     }
 
     /// Rows first, and committed, then files: a crash in between leaves orphans, which the next opening sweeps.
-    pub fn promise_after_deletion(
+    pub fn promise_after_deletion<T: Send + 'static>(
         &mut self,
-        asker: Asker<Vec<Pruned>>,
-        pruned: Result<Forgotten, Trouble>,
+        asker: Asker<T>,
+        forgotten: Result<Forgotten<T>, Trouble>,
     ) -> rusqlite::Result<()> {
-        let Forgotten { tasks, files } = match pruned {
+        let Forgotten { answer: with, files } = match forgotten {
             Ok(forgotten) if !forgotten.files.is_empty() => forgotten,
-            pruned => return self.promise(asker, pruned.map(|forgotten| forgotten.tasks)),
+            forgotten => return self.promise(asker, forgotten.map(|forgotten| forgotten.answer)),
         };
         let jobs = self.desk.jobs.clone();
         self.promise_in_person(Box::new(move |committed| match committed {
             Ok(()) => {
-                let done = Box::new(move || answer(asker, Ok(tasks)));
+                let done = Box::new(move || answer(asker, Ok(with)));
                 if let Err(Job::Delete(_, done)) = jobs.push(Job::Delete(files, done)) {
                     done();
                 }

@@ -11,15 +11,15 @@ use crate::body::{Body, BodyFile};
 use crate::lifecycle::{self, Reclaimed};
 use crate::spool::BlobName;
 use crate::store::{
-    self, Canceled, Claimed, Claims, Enqueued, Lease, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
+    self, Canceled, Claimed, Claims, Enqueued, Lease, Novelty, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
     StoreError, Wanted,
 };
-use crate::task::{EndpointName, Input, NewTask, State, Task, TaskId, Timestamp};
+use crate::task::{EndpointName, Input, InputDigest, NewTask, State, Task, TaskId, Timestamp};
 
 use super::calls::Trouble;
 use super::headers;
 use super::ledger::Ending;
-use super::rows::{EndpointId, Row, micros, options_text, time};
+use super::rows::{EndpointId, Row, digest_at, micros, options_text, time};
 use super::starts::Which;
 use super::writer::Writer;
 
@@ -56,23 +56,30 @@ impl Writer<'_> {
 
     fn enqueue_one(&mut self, new: NewTask, place: Place) -> Result<Enqueued, Trouble> {
         if let Some(key) = &new.idempotency_key
-            && let Some(first) = self.first_of_key(&new.endpoint, key)?
+            && let Some((first, digest)) = self.first_of_key(&new.endpoint, key)?
         {
             let task = self.desk.shared.starts.present(first);
-            return Ok(Enqueued { task, lease: None, known: true });
+            return Ok(Enqueued { task, lease: None, novelty: Novelty::of_known_key(new.input_digest, digest) });
         }
         let task = store::recorded(&new, self.group.now);
-        let NewTask { id, input, delay, idempotency_key, .. } = new;
+        let NewTask { id, input, delay, idempotency_key, input_digest, .. } = new;
         // A task that is not due yet waits in the queue, wherever it was meant to.
         let held = place == Place::Here && delay.is_zero();
         let in_file = matches!(input.body, Body::File(_));
-        let seq = self.insert_task(&task, held, in_file, idempotency_key.as_deref())?;
+        let key = idempotency_key.as_deref().map(|key| (key, input_digest));
+        let seq = self.insert_task(&task, held, in_file, key)?;
         self.insert_input(seq, &input)?;
         let lease = held.then_some(Lease { task: id, fence: 1 });
-        Ok(Enqueued { task, lease, known: false })
+        Ok(Enqueued { task, lease, novelty: Novelty::New })
     }
 
-    fn insert_task(&mut self, task: &Task, held: bool, in_file: bool, key: Option<&str>) -> Result<i64, Trouble> {
+    fn insert_task(
+        &mut self,
+        task: &Task,
+        held: bool,
+        in_file: bool,
+        key: Option<(&str, Option<InputDigest>)>,
+    ) -> Result<i64, Trouble> {
         let endpoint = self.endpoint_number(&task.endpoint)?;
         let inserted = self.sql.insert_task.insert((
             task.id.as_bytes(),
@@ -84,16 +91,20 @@ impl Writer<'_> {
             micros(task.due_at),
             task.input_bytes as i64,
             in_file,
-            key,
+            key.map(|(key, _)| key),
             task.start_by.map(micros),
             task.deadline.map(micros),
             options_text(task.options.as_deref()),
             task.options.as_ref().and_then(|options| options.fairness_key.as_deref()),
+            key.and_then(|(_, digest)| digest),
         ));
         let seq = inserted.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => Trouble::Refused(id_is_used(task.id)),
             _ => Trouble::Broken(error),
         })?;
+        for (key, value) in task.options.iter().flat_map(|options| &options.tags) {
+            self.sql.insert_tag.execute((key, value, task.id.as_bytes()))?;
+        }
         self.group.tally.add(endpoint, State::Pending, 1);
         Ok(seq)
     }
@@ -150,7 +161,7 @@ impl Writer<'_> {
             self.adopt(file);
         }
         let lease = held.then_some(Lease { task: wish.id, fence: 1 });
-        Ok(Resubmitted::Enqueued(Enqueued { task, lease, known: false }))
+        Ok(Resubmitted::Enqueued(Enqueued { task, lease, novelty: Novelty::New }))
     }
 
     pub fn claim(&mut self, wanted: &[Wanted]) -> Result<Claims, Trouble> {
@@ -270,10 +281,16 @@ impl Writer<'_> {
         Ok(self.row(id)?.filter(|row| row.task.endpoint == *endpoint))
     }
 
-    fn first_of_key(&mut self, endpoint: &EndpointName, key: &str) -> rusqlite::Result<Option<Row>> {
+    /// The first task that was submitted with a key, and the digest of its input.
+    fn first_of_key(
+        &mut self,
+        endpoint: &EndpointName,
+        key: &str,
+    ) -> rusqlite::Result<Option<(Row, Option<InputDigest>)>> {
         let Some(number) = self.desk.endpoints.known(endpoint) else { return Ok(None) };
         let names = self.desk.shared.counts.names();
-        self.sql.task_by_key.query_row((number.0, key), |row| Row::read(row, &names)).optional()
+        let read = |row: &rusqlite::Row<'_>| Ok((Row::read(row, &names)?, digest_at(row, 28)?));
+        self.sql.task_by_key.query_row((number.0, key), read).optional()
     }
 }
 

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_tasks.sql"),
     include_str!("migrations/0002_failure_log.sql"),
     include_str!("migrations/0003_policy.sql"),
+    include_str!("migrations/0004_tags.sql"),
 ];
 
 /// Marks a database as ours: "Ekib" in ASCII.

@@ -14,6 +14,7 @@ pub(super) struct Statements<'c> {
     pub insert_input: Statement<'c>,
     pub copy_input: Statement<'c>,
     pub insert_output: Statement<'c>,
+    pub insert_tag: Statement<'c>,
 
     pub next_priority: Statement<'c>,
     pub due_tasks: Statement<'c>,
@@ -31,6 +32,7 @@ pub(super) struct Statements<'c> {
     pub delete_task: Statement<'c>,
     pub delete_input: Statement<'c>,
     pub delete_output: Statement<'c>,
+    pub delete_tag: Statement<'c>,
 
     pub add_to_tally: Statement<'c>,
     pub close_node: Statement<'c>,
@@ -50,6 +52,7 @@ impl<'c> Statements<'c> {
             insert_input: prepare(include_str!("insert_input.sql"))?,
             copy_input: prepare(include_str!("copy_input.sql"))?,
             insert_output: prepare(include_str!("insert_output.sql"))?,
+            insert_tag: prepare(include_str!("insert_tag.sql"))?,
             next_priority: prepare(include_str!("next_priority.sql"))?,
             due_tasks: prepare(include_str!("due_tasks.sql"))?,
             next_due: prepare(include_str!("next_due.sql"))?,
@@ -64,6 +67,7 @@ impl<'c> Statements<'c> {
             delete_task: prepare(include_str!("delete_task.sql"))?,
             delete_input: prepare(include_str!("delete_input.sql"))?,
             delete_output: prepare(include_str!("delete_output.sql"))?,
+            delete_tag: prepare(include_str!("delete_tag.sql"))?,
             add_to_tally: prepare(include_str!("add_to_tally.sql"))?,
             close_node: prepare(include_str!("close_node.sql"))?,
         })

@@ -198,6 +198,10 @@ impl<'c> Writer<'c> {
                 let settled = self.settle(settlement);
                 self.promise(asker, settled)
             }
+            Call::Delete(task, asker) => {
+                let deleted = self.delete(task);
+                self.promise_after_deletion(asker, deleted)
+            }
             Call::Prune(max, asker) => {
                 let pruned = self.prune(max);
                 self.promise_after_deletion(asker, pruned)
@@ -282,7 +286,7 @@ impl<'c> Writer<'c> {
     }
 }
 
-/// A close ends the groups. A prune makes room, so it must not fail with those that find none.
+/// A close ends the groups. What makes room must not fail with those that find none.
 fn goes_alone(call: &Call) -> bool {
-    matches!(call, Call::Prune(..) | Call::Close(..))
+    matches!(call, Call::Delete(..) | Call::Prune(..) | Call::Close(..))
 }

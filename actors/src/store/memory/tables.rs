@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use crate::store::{Count, ListQuery};
-use crate::task::{EndpointName, Input, Output, Priority, State, Task, TaskId, Timestamp};
+use crate::store::{Count, ListQuery, Page, Pager};
+use crate::task::{EndpointName, Input, InputDigest, Output, Priority, State, Task, TaskId, Timestamp};
 
 /// The greatest id there can be: a range up to an instant includes every task of that instant.
 const LAST_ID: [u8; 16] = [0xff; 16];
@@ -18,6 +18,7 @@ pub(super) struct Row {
     pub input: Input,
     pub output: Option<Output>,
     pub idempotency_key: Option<String>,
+    pub input_digest: Option<InputDigest>,
     /// The number of the latest claim; 0 before the first.
     pub fence: u32,
     /// Whether this node holds the task under that fence. A finished task is held by nobody.
@@ -36,6 +37,8 @@ pub(super) struct Tables {
     rows: HashMap<TaskId, Row>,
     endpoints: BTreeMap<EndpointName, OfEndpoint>,
     held: BTreeSet<TaskId>,
+    /// By key, then by value.
+    tagged: HashMap<String, HashMap<String, BTreeSet<TaskId>>>,
     expiring: BTreeSet<(Timestamp, TaskId)>,
 }
 
@@ -77,9 +80,9 @@ impl Tables {
     }
 
     /// The task of an endpoint that was submitted with a key.
-    pub fn with_key(&self, endpoint: &EndpointName, key: &str) -> Option<&Task> {
+    pub fn with_key(&self, endpoint: &EndpointName, key: &str) -> Option<&Row> {
         let id = self.endpoints.get(endpoint)?.by_key.get(key)?;
-        Some(&self.rows[id].task)
+        Some(&self.rows[id])
     }
 
     /// Up to `max` tasks of an endpoint that wait and are due, in the order they should start.
@@ -109,21 +112,47 @@ impl Tables {
     }
 
     /// A page of tasks, newest id first.
-    pub fn page(&self, query: &ListQuery) -> Vec<Task> {
-        let older = match query.after {
-            Some(after) => (Bound::Unbounded, Bound::Excluded(after)),
-            None => (Bound::Unbounded, Bound::Unbounded),
-        };
+    pub fn page(&self, query: &ListQuery) -> Page {
+        if query.is_void() {
+            return Page::default();
+        }
+        let from = query.from.map_or(Bound::Unbounded, Bound::Included);
+        let bounds = (from, query.after.map_or(Bound::Unbounded, Bound::Excluded));
+        if query.tags.is_empty() { self.page_of_all(query, bounds) } else { self.page_of_tagged(query, bounds) }
+    }
+
+    fn page_of_all(&self, query: &ListQuery, bounds: (Bound<TaskId>, Bound<TaskId>)) -> Page {
         let wanted = self.by_endpoint_and_state().filter(|(endpoint, state, _)| {
-            query.endpoint.as_ref().is_none_or(|only| only == *endpoint)
-                && query.state.is_none_or(|only| only == *state)
+            query.endpoint.as_ref().is_none_or(|only| only == *endpoint) && query.wants(*state)
         });
-        // The newest of all are among the newest of each.
-        let newest_of_each = wanted.flat_map(|(_, _, ids)| ids.range(older).rev().take(query.limit).copied());
+        // The newest of all are among the newest of each, and one more tells whether more follow.
+        let most = query.limit.saturating_add(1);
+        let newest_of_each = wanted.flat_map(|(_, _, ids)| ids.range(bounds).rev().take(most).copied());
         let mut ids: Vec<TaskId> = newest_of_each.collect();
         ids.sort_unstable_by(|one, other| other.cmp(one));
-        ids.truncate(query.limit);
-        ids.into_iter().map(|id| self.rows[&id].task.clone()).collect()
+        let mut pager = Pager::new(query.limit);
+        for id in ids {
+            if pager.take(self.rows[&id].task.clone()).is_break() {
+                break;
+            }
+        }
+        pager.finish()
+    }
+
+    /// Goes through the rarest of the tags.
+    fn page_of_tagged(&self, query: &ListQuery, bounds: (Bound<TaskId>, Bound<TaskId>)) -> Page {
+        let tagged = |(key, value): &(String, String)| self.tagged.get(key)?.get(value);
+        let Some(sets) = query.tags.iter().map(tagged).collect::<Option<Vec<_>>>() else { return Page::default() };
+        let rarest = sets.iter().min_by_key(|ids| ids.len()).expect("there is a tag");
+        let mut pager = Pager::new(query.limit);
+        for id in rarest.range(bounds).rev() {
+            let task = &self.rows[id].task;
+            let on = if query.fits(task) { pager.take(task.clone()) } else { pager.pass_over(*id) };
+            if on.is_break() {
+                break;
+            }
+        }
+        pager.finish()
     }
 
     pub fn counts(&self) -> Vec<Count> {
@@ -156,6 +185,9 @@ impl Tables {
         if row.held {
             self.held.insert(task.id);
         }
+        for (key, value) in task.options.iter().flat_map(|options| &options.tags) {
+            self.tagged.entry(key.clone()).or_default().entry(value.clone()).or_default().insert(task.id);
+        }
         if let Some(expires_at) = task.expires_at {
             self.expiring.insert((expires_at, task.id));
         }
@@ -174,8 +206,30 @@ impl Tables {
         if row.held {
             self.held.remove(&task.id);
         }
+        for (key, value) in task.options.iter().flat_map(|options| &options.tags) {
+            leave_tag(&mut self.tagged, key, value, task.id);
+        }
         if let Some(expires_at) = task.expires_at {
             self.expiring.remove(&(expires_at, task.id));
         }
+    }
+}
+
+/// Takes a task from those with a tag; a tag that nobody has is forgotten.
+fn leave_tag(
+    tagged: &mut HashMap<String, HashMap<String, BTreeSet<TaskId>>>,
+    key: &String,
+    value: &String,
+    task: TaskId,
+) {
+    let Some(values) = tagged.get_mut(key) else { return };
+    if let Some(ids) = values.get_mut(value) {
+        ids.remove(&task);
+        if ids.is_empty() {
+            values.remove(value);
+        }
+    }
+    if values.is_empty() {
+        tagged.remove(key);
     }
 }
