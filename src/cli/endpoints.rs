@@ -131,9 +131,8 @@ impl Steered {
 
 /// A table of them.
 pub fn shown(endpoints: &[Endpoint]) -> String {
-    let heading = [
-        "ENDPOINT", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELED", "OLDEST", "IN/MIN", "OUT/MIN", "RUN p50", "p99",
-    ];
+    let heading =
+        ["ENDPOINT", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELED", "OLDEST", "IN/MIN", "OUT/MIN", "P50", "P99"];
     let rows: Vec<Vec<Cell>> = endpoints.iter().map(row).collect();
     table(&heading, &rows, has_colour())
 }

@@ -365,7 +365,7 @@ fn described(task: &Task) -> String {
         let message = progress.message.as_deref().map(clean).unwrap_or_default();
         lines.push(("progress", format!("{fraction} {message}").trim().to_owned()));
     }
-    if let Some(queue) = &task.queue {
+    if let Some(queue) = task.queue.as_ref().filter(|_| task.state == TaskState::Pending) {
         let position = queue.position.map_or_else(|| "unknown".to_owned(), |position| position.to_string());
         let range = queue.start.as_ref().and_then(|start| start.earliest.zip(start.latest));
         let start = range.map_or_else(String::new, |(first, last)| format!(", starts {} to {}", ago(first), ago(last)));

@@ -97,11 +97,14 @@ impl WatchCommand {
                 Err(error) if drawn == 0 => return Err(error.into()),
                 Err(error) => format!("{error}\n"),
             };
-            if is_terminal && !self.remote.json && drawn > 0 {
-                // Up to where the last one began, and away with it.
-                print(&format!("\x1b[{drawn}A\x1b[J"));
+            if is_terminal && !self.remote.json {
+                // Up to where the last one began, and away with it. Lines are cut rather than wrapped meanwhile, so that
+                // each takes one row.
+                let up = if drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
+                print(&format!("{up}\x1b[?7l{text}\x1b[?7h"));
+            } else {
+                print(&text);
             }
-            print(&text);
             drawn = text.lines().count();
             tokio::select! {
                 _ = signals.next() => return Ok(ExitCode::SUCCESS),
@@ -185,5 +188,60 @@ impl<'a> Follow<'a> {
         self.stream = None;
         self.again = (self.again * 2).clamp(AGAIN_MIN, AGAIN_MAX);
         sleep(asked.unwrap_or(self.again).min(AGAIN_MAX)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+
+    use super::*;
+
+    /// What the client said it had seen, connection by connection.
+    type Seen = Arc<Mutex<Vec<Option<String>>>>;
+
+    fn stream(events: &'static str) -> HttpResponse {
+        HttpResponse::Ok().content_type("text/event-stream").body(events)
+    }
+
+    async fn events(request: HttpRequest, seen: web::Data<Seen>) -> HttpResponse {
+        let mut seen = seen.lock().unwrap();
+        let last = request.headers().get("last-event-id").map(|id| id.to_str().unwrap().to_owned());
+        seen.push(last);
+        match seen.len() {
+            1 => {
+                stream("id: 0.0\nevent: submitted\ndata: {}\n\nid: 1.0\nevent: started\ndata: {}\n\nid: 1.1\nevent: lo")
+            }
+            2 => HttpResponse::ServiceUnavailable().finish(),
+            3 => stream(": nothing yet\n\n"),
+            _ => stream("id: 1.1\nevent: log\ndata: {}\n\nid: 1.999999999\nevent: completed\ndata: {}\n\n"),
+        }
+    }
+
+    #[actix::test]
+    async fn a_stream_that_breaks_is_gone_on_with_after_the_last_whole_event() {
+        let seen = Seen::default();
+        let data = web::Data::new(seen.clone());
+        let server = HttpServer::new(move || {
+            App::new().app_data(data.clone()).route("/v1/tasks/{task}/events", web::get().to(events))
+        });
+        let server = server.workers(1).bind("127.0.0.1:0").unwrap();
+        let address = server.addrs()[0];
+        let server = server.run();
+        let handle = server.handle();
+        actix::spawn(server);
+
+        let client = Client::new(&format!("http://{address}")).unwrap();
+        let mut follow = Follow::new(&client, "01");
+        let mut kinds = Vec::new();
+        while let Some(event) = follow.next().await.unwrap() {
+            kinds.push(event.kind);
+        }
+        assert_eq!(kinds, ["submitted", "started", "log", "completed"]);
+        let last = Some("1.0".to_owned());
+        assert_eq!(*seen.lock().unwrap(), [None, last.clone(), last.clone(), last]);
+        handle.stop(false).await;
     }
 }

@@ -28,7 +28,7 @@ const TEXTS: [(&str, &str); 3] = [
 fn input(lines: usize) -> String {
     (0..lines).fold(String::new(), |mut text, line| {
         let (_, words) = TEXTS[line % TEXTS.len()];
-        let _ = writeln!(text, r#"{{"custom_id": "text-{line}", "input": {{"text": "{}"}}}}"#, words.repeat(4));
+        let _ = writeln!(text, r#"{{"custom_id": "text-{line}", "input": {{"text": "{}"}}}}"#, words.repeat(2));
         text
     })
 }
