@@ -1,7 +1,7 @@
 //! The command line: which command, which settings, and the exit code.
 //!
 //! Nothing is decided here but that; serving is in [`crate::serve`], settings are in [`crate::config`]. The commands for
-//! tasks ask a running service over HTTP ([`crate::client`]): `submit`, `tasks` (status, get, wait, cancel, retry),
+//! tasks ask a running service over HTTP (`client`): `submit`, `tasks` (status, get, wait, cancel, retry),
 //! `list`, `logs`, `watch`, `endpoints` and `run`, with what they share in `remote`.
 
 use std::ffi::OsString;
