@@ -28,7 +28,7 @@ const TEXTS: [(&str, &str); 3] = [
 fn input(lines: usize) -> String {
     (0..lines).fold(String::new(), |mut text, line| {
         let (_, words) = TEXTS[line % TEXTS.len()];
-        let _ = writeln!(text, r#"{{"custom_id": "text-{line}", "input": {{"text": "{}"}}}}"#, words.repeat(2));
+        let _ = writeln!(text, r#"{{"custom_id": "text-{line}", "input": {{"text": "{words}"}}}}"#);
         text
     })
 }
@@ -93,7 +93,8 @@ fn every_line_is_answered_once_though_the_client_is_interrupted_and_the_service_
     let mut second = Program::start("ekiben run", run(&server, &arguments));
     wait_for_results(&mut second, &path, answered + 200);
     server.kill();
-    second.wait_for_line("that the service is away", |line| line.contains("cannot be reached"));
+    let is_away = |line: &str| line.contains("cannot be reached") || line.contains(" broke: ");
+    second.wait_for_line("that the service is away", is_away);
     server.restart();
     assert!(second.wait_for_exit_within(LONG).success());
 
