@@ -220,29 +220,35 @@ impl Flights {
     /// Takes the output, into memory or into a file.
     async fn completed(&self, answer: Response, line: u64, names: &Names) -> Result<Outcome, Fatal> {
         let kind = content_type(&answer).map(str::to_owned);
-        let output = match (&self.place, &names.file) {
-            (Place::Folder { input, output }, Some(file)) => {
+        let output = match &self.place {
+            Place::Folder { input, output } => {
+                let file = names.file.as_ref().expect("each line of a folder names a file");
                 let name = folder::output_name(input, file, kind.as_deref());
                 self.save(answer, &output.join(&name)).await?;
                 Output::File(name)
             }
-            (Place::Folder { .. } | Place::Lines { .. }, _) => self.keep(answer, line).await?,
+            Place::Lines { large } => self.keep(answer, &large.join(line.to_string())).await?,
         };
         Ok(Outcome::Completed { content_type: kind, output })
     }
 
     /// Reads a small output; saves a large one, beside the results.
-    async fn keep(&self, answer: Response, line: u64) -> Result<Output, Fatal> {
-        let bytes = content_length(&answer).unwrap_or(u64::MAX);
-        if let (Place::Lines { large }, true) = (&self.place, bytes > INLINE_MAX) {
-            let path = large.join(line.to_string());
-            self.save(answer, &path).await?;
-            return Ok(Output::File(path.display().to_string()));
+    async fn keep(&self, answer: Response, large: &Path) -> Result<Output, Fatal> {
+        if let Some(bytes) = content_length(&answer).filter(|bytes| *bytes <= INLINE_MAX) {
+            let kib = u32::try_from(bytes / 1024).expect("it is small").max(1);
+            let _room = self.outputs.acquire_many(kib).await.expect("it is never closed");
+            let most = usize::try_from(INLINE_MAX).expect("it is small");
+            return Ok(Output::Bytes(self.client.read(answer, most).await?));
         }
-        let kib = u32::try_from(bytes / 1024).unwrap_or(OUTPUTS_MAX_KIB).clamp(1, OUTPUTS_MAX_KIB);
-        let _room = self.outputs.acquire_many(kib).await.expect("it is never closed");
-        let most = usize::try_from(INLINE_MAX).expect("it fits");
-        Ok(Output::Bytes(self.client.read(answer, most).await?))
+        let failed = |error| Fatal::Write(large.to_owned(), error);
+        self.save(answer, large).await?;
+        // One whose length was not told, as a proxy may have it, may turn out small.
+        if fs::metadata(large).await.map_err(failed)?.len() > INLINE_MAX {
+            return Ok(Output::File(large.display().to_string()));
+        }
+        let bytes = fs::read(large).await.map_err(failed)?;
+        fs::remove_file(large).await.map_err(failed)?;
+        Ok(Output::Bytes(bytes))
     }
 
     /// Writes an output to a file, which is there only once it is whole and safe.
