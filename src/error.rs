@@ -108,7 +108,7 @@ impl ApiError {
                 | SubmitError::QueueFull { retry_after, .. } => Some(*retry_after),
                 SubmitError::Store(_) => Some(STORE_AGAIN),
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => None,
-                SubmitError::OtherInput { .. } => None,
+                SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. } => None,
             },
             ApiError::NotCompleted(_) | ApiError::TooManySubmissions { .. } | ApiError::TooManyWaiting { .. } => {
                 Some(ASK_AGAIN)
@@ -162,6 +162,7 @@ impl ApiError {
                 SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
                 SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
                 SubmitError::OtherInput { .. } => "idempotency_mismatch",
+                SubmitError::OutOfBounds { .. } => "invalid_option",
                 SubmitError::Store(_) => "store_failed",
             },
         }
@@ -197,7 +198,9 @@ impl ResponseError for ApiError {
             ApiError::TaskFailed { status, .. } => *status,
             ApiError::StillRunning { .. } => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused(SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_)) => StatusCode::NOT_FOUND,
-            ApiError::Refused(SubmitError::OtherInput { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+            ApiError::Refused(SubmitError::OtherInput { .. } | SubmitError::OutOfBounds { .. }) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             ApiError::BodyNotStored { .. } | ApiError::KeptForLater(_) | ApiError::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::Alarm;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Endpoint;
+use crate::executor::report::LogBounds;
 use crate::executor::{Description, Executor};
 use crate::lifecycle::{Budgets, Retention};
 use crate::limits::Limits;
@@ -179,6 +180,7 @@ impl Builder {
                         output_max: limits.output_max,
                         stop_grace: limits.stop_grace,
                         progress_interval: limits.progress_interval,
+                        log_bounds: LogBounds { lines: limits.log_lines, bytes: limits.log_bytes },
                         budgets: Budgets { crashes: limits.crash_budget, put_backs: limits.put_backs },
                         drain: drain.clone(),
                         ended: ended.clone(),

@@ -12,10 +12,14 @@ use uuid::Uuid;
 
 use crate::body::Body;
 
+mod attempt;
 mod failure;
+mod live;
 mod options;
 
+pub use attempt::{AttemptOutcome, AttemptRecord, RunNotes};
 pub use failure::{Failure, FailureCode};
+pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
 
 /// An instant, in whole microseconds of UTC.
@@ -289,6 +293,14 @@ pub enum Outcome {
     Done(Output),
     /// The failure, and where the executor has one, the answer to replay to the client (status 400 or more).
     Failed(Failure, Option<Output>),
+    /// As `Failed`, of what may well pass by what the upstream says, whatever the code: the task runs again as often as
+    /// its attempts allow.
+    FailedForNow {
+        failure: Failure,
+        answer: Option<Box<Output>>,
+        /// How long the upstream asked to wait.
+        retry_after: Option<Duration>,
+    },
     /// It stopped because its cancellation token fired.
     Canceled,
     /// Whoever was to run it has no room or is away, and nothing speaks against the task: it goes back to the queue,
@@ -435,6 +447,8 @@ pub struct Task {
     pub deadline: Option<Timestamp>,
     /// What its submission asked for, where it asked for something.
     pub options: Option<Arc<TaskOptions>>,
+    /// Whether a client has asked, by force, that the attempt which runs be stopped and the task canceled.
+    pub cancel_requested: bool,
 }
 
 impl Task {
@@ -459,7 +473,13 @@ impl Task {
             start_by: None,
             deadline: None,
             options: None,
+            cancel_requested: false,
         }
+    }
+
+    /// How long it is kept once it is finished, where it says so itself.
+    pub fn retention(&self) -> Option<Duration> {
+        self.options.as_ref()?.retention
     }
 }
 

@@ -17,7 +17,7 @@ use ekiben_actors::store::{
     Claimed, Enqueued, Lease, Ledger, ListQuery, Novelty, Place, Queue, ReclaimPolicy, Resubmit, Resubmitted, Run,
     Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
 };
-use ekiben_actors::task::{EndpointName, Failure, FailureCode, Input, NewTask, Output, State, Task, TaskId};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Input, NewTask, Output, RunNotes, State, Task, TaskId};
 use futures::future::join_all;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -85,7 +85,7 @@ fn run_of(bench: &Bench) -> Run {
 
 fn done(lease: Lease) -> Settlement {
     let output = Output::new("text/plain", "out");
-    Settlement { lease, run: None, verdict: Verdict::Completed(output), keep: KEEP }
+    Settlement { lease, run: None, verdict: Verdict::Completed(output), keep: KEEP, notes: RunNotes::default() }
 }
 
 fn policy() -> ReclaimPolicy {
@@ -359,7 +359,7 @@ async fn a_full_store_says_so_keeps_what_it_had_and_works_again_when_there_is_ro
     assert_eq!(count(&store, State::Pending).await, recorded.len() as u64);
 
     for lease in &recorded {
-        store.settle(Settlement { verdict: Verdict::Canceled, ..done(*lease) }).await.unwrap();
+        store.settle(Settlement { verdict: Verdict::Canceled(None), ..done(*lease) }).await.unwrap();
     }
     bench.clock.advance(KEEP);
     assert_eq!(store.prune(100).await.unwrap().len(), recorded.len());

@@ -88,7 +88,7 @@ async fn known(system: &System, task: &Task) -> Option<Task> {
 }
 
 async fn cancel(system: &System, task: &Task) -> CancelAnswer {
-    let cancel = Cancel { task: task.id, endpoint: task.endpoint.clone() };
+    let cancel = Cancel { task: task.id, endpoint: task.endpoint.clone(), force: false };
     system.supervisor.send(cancel).await.unwrap().unwrap()
 }
 
@@ -238,7 +238,9 @@ async fn a_task_is_never_both_canceled_and_run() {
                     started += 1;
                     assert_eq!((task.state, has_run), (State::Completed, true));
                 }
-                CancelAnswer::Finished(_) | CancelAnswer::Unknown => panic!("cancel answered {answer:?}"),
+                CancelAnswer::Finished(_) | CancelAnswer::Requested | CancelAnswer::Unknown => {
+                    panic!("cancel answered {answer:?}")
+                }
             }
         }
     }

@@ -21,6 +21,8 @@ pub const TIME_MAX: Duration = Duration::from_secs(100 * 31_557_600);
 pub const MOMENT: Duration = Duration::from_millis(1);
 /// The most tasks that a setting may let in.
 pub const TASKS_MAX: usize = 1_000_000_000;
+/// The most attempts that may be given to a task.
+pub const ATTEMPTS_MAX: usize = 1_000_000;
 /// How long results may be kept.
 pub const RETENTION: RangeInclusive<Duration> = SECOND..=TIME_MAX;
 
@@ -197,6 +199,8 @@ fn limits(mut section: Section) -> Limits {
         resident: section.count("resident", 1..=TASKS_MAX),
         crash_budget: u32::try_from(section.count("crash_budget", 1..=1000)).expect("its bounds fit"),
         put_backs: u32::try_from(section.count("put_backs", 0..=1_000_000)).expect("its bounds fit"),
+        log_lines: section.count("log_lines", 1..=100_000),
+        log_bytes: in_memory(section.size("log_bytes", 1..=64 << 20)),
         run_time: section.time("run_time", MOMENT..=TIME_MAX),
         sync_wait: section.time("sync_wait", MOMENT..=TIME_MAX),
     };

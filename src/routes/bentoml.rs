@@ -45,10 +45,11 @@ pub async fn get(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
 /// Cancels a task that has not started.
 pub async fn cancel(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
     let (target, task) = asked(request)?;
-    let command = Cancel { task, endpoint: target.endpoint.name.clone() };
+    let command = Cancel { task, endpoint: target.endpoint.name.clone(), force: false };
     match target.app.system.supervisor.send(command).await?? {
         CancelAnswer::Canceled => Ok(wire::task_and_state(task, State::Canceled, target.dialect)),
-        CancelAnswer::Started => Err(ApiError::HasStarted(task)),
+        // Nobody asks for that here.
+        CancelAnswer::Requested | CancelAnswer::Started => Err(ApiError::HasStarted(task)),
         CancelAnswer::Finished(state) => Err(ApiError::HasFinished(task, state)),
         CancelAnswer::Unknown => Err(target.unknown(task)),
     }

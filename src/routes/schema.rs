@@ -53,6 +53,7 @@ fn open_output() -> Value {
 mod tests {
     use super::*;
     use crate::config::EndpointKind;
+    use ekiben_actors::lifecycle::RetryPolicy;
     use ekiben_actors::task::{EndpointName, Priority};
     use std::time::Duration;
 
@@ -63,6 +64,7 @@ mod tests {
             concurrency: 1,
             timeout: Duration::from_secs(1),
             retention: Duration::from_secs(1),
+            retry: RetryPolicy::default(),
             queue: 1,
             priority: Priority::default(),
             batch: None,

@@ -16,6 +16,7 @@ use ekiben_actors::clock::SystemClock;
 use ekiben_actors::endpoint::Endpoint;
 use ekiben_actors::executor::Attempt;
 use ekiben_actors::executor::handler::Handler;
+use ekiben_actors::lifecycle::RetryPolicy;
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::System;
@@ -135,6 +136,7 @@ fn endpoint(name: &str) -> config::Endpoint {
         concurrency: 1,
         timeout: LONG,
         retention: Duration::from_secs(24 * 60 * 60),
+        retry: RetryPolicy::default(),
         queue: 100,
         priority: Priority::default(),
         batch: None,

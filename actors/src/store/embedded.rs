@@ -21,15 +21,17 @@ use futures::future::ready;
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Clock, SystemClock};
+use crate::lifecycle::Retention;
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Page, Place, Pruned, Queue,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue, Page, Place, Pruned, Queue,
     ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
     StoreError, StoreStats, Wanted,
 };
-use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId};
+use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, State, Task, TaskId};
 
+mod attempts;
 mod calls;
 mod headers;
 mod housekeeper;
@@ -240,6 +242,10 @@ impl Queue for EmbeddedStore {
         self.call(|asker| Call::Reclaim(max, policy, asker))
     }
 
+    fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue> {
+        self.call(|asker| Call::Overdue(max, retention, asker))
+    }
+
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {
         self.known(|shared| {
             let mut counts = shared.counts.all();
@@ -254,12 +260,20 @@ impl Ledger for EmbeddedStore {
         self.call(|asker| Call::Start(lease, run, durability, asker))
     }
 
+    fn request_cancel(&self, lease: Lease) -> Answer<Settled> {
+        self.call(|asker| Call::RequestCancel(lease, asker))
+    }
+
     fn settle(&self, settlement: Settlement) -> Answer<Settled> {
         self.call(|asker| Call::Settle(settlement, asker))
     }
 
     fn get(&self, task: TaskId) -> Answer<Option<Task>> {
         self.question(|asker| Question::Get(task, asker))
+    }
+
+    fn attempts(&self, task: TaskId) -> Answer<Vec<AttemptRecord>> {
+        self.question(|asker| Question::Attempts(task, asker))
     }
 
     fn input(&self, task: TaskId) -> Answer<Option<Input>> {

@@ -42,6 +42,8 @@ pub enum SubmitError {
     EndpointFull { endpoint: EndpointName, limit: u64, retry_after: Duration },
     #[error("the queue is full: {limit} tasks wait")]
     QueueFull { limit: u64, retry_after: Duration },
+    #[error("the task asks for {option} = {asked}, but {bound}")]
+    OutOfBounds { option: &'static str, asked: String, bound: String },
     #[error(
         "the idempotency key was used before on this endpoint, for task {first} with another input; send the same input \
          again, or another key"
@@ -70,20 +72,24 @@ pub enum RetryError {
     Refused(#[from] SubmitError),
 }
 
-/// Cancels a task that has not started.
+/// Cancels a task that waits, and by force also one that runs: its attempt is told to stop, and given up when it has not
+/// done so in [`crate::limits::Limits::stop_grace`].
 #[derive(Clone, Message)]
 #[rtype(result = "Result<CancelAnswer, StoreError>")]
 pub struct Cancel {
     pub task: TaskId,
     pub endpoint: EndpointName,
+    pub force: bool,
 }
 
 /// What `Cancel` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelAnswer {
-    /// It is canceled, now or since before, and never ran.
+    /// It is canceled, now or since before.
     Canceled,
-    /// It runs.
+    /// It runs, and is told to stop: it will be canceled, unless its result comes first. That is durable.
+    Requested,
+    /// It runs, and was to be canceled only if it did not.
     Started,
     /// It had completed or failed.
     Finished(State),

@@ -30,6 +30,12 @@ pub enum Step {
         keep: Duration,
     },
     Reclaim,
+    Overdue {
+        max: usize,
+    },
+    RequestCancel {
+        lease: Index,
+    },
     Start {
         lease: Index,
         durable: bool,
@@ -39,6 +45,8 @@ pub enum Step {
         ran: bool,
         end: End,
         keep: Duration,
+        worker: bool,
+        log: bool,
     },
     Read {
         task: Index,
@@ -68,6 +76,7 @@ pub struct Submission {
     pub endpoint: usize,
     pub priority: u8,
     pub delay: Duration,
+    pub times: Times,
     pub key: Option<u8>,
     pub digest: Option<u8>,
     /// A bit a tag.
@@ -78,12 +87,28 @@ pub struct Submission {
     pub large: bool,
 }
 
+/// What a task asks of the time, from its submission.
+#[derive(Clone, Debug)]
+pub struct Times {
+    pub queue_ttl: Option<Duration>,
+    pub deadline: Option<Duration>,
+    pub retention: Option<Duration>,
+}
+
 #[derive(Clone, Debug)]
 pub enum End {
     Completed { bytes: usize },
     Failed { answer: bool },
     Canceled,
-    Again { delay: Duration },
+    Again { delay: Duration, why: Why },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Why {
+    Interrupted,
+    PutBack,
+    Crashed,
+    Failed,
 }
 
 pub fn sequence() -> impl Strategy<Value = Vec<Step>> {
@@ -100,10 +125,12 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<Index>(), elsewhere(), keep())
             .prop_map(|(task, endpoint, keep)| Step::Cancel { task, endpoint, keep }),
         2 => Just(Step::Reclaim),
+        3 => prop_oneof![1 => Just(1), 2 => Just(1000)].prop_map(|max| Step::Overdue { max }),
+        2 => any::<Index>().prop_map(|lease| Step::RequestCancel { lease }),
         5 => (any::<Index>(), any::<bool>()).prop_map(|(lease, durable)| Step::Start { lease, durable }),
-        6 => (any::<Index>(), any::<bool>(), end(), keep())
-            .prop_map(|(lease, ran, end, keep)| Step::Settle { lease, ran, end, keep }),
-        2 => any::<Index>().prop_map(|task| Step::Read { task }),
+        6 => (any::<Index>(), any::<bool>(), end(), keep(), any::<bool>(), any::<bool>())
+            .prop_map(|(lease, ran, end, keep, worker, log)| Step::Settle { lease, ran, end, keep, worker, log }),
+        4 => any::<Index>().prop_map(|task| Step::Read { task }),
         4 => list(),
         2 => any::<Index>().prop_map(|task| Step::Delete { task }),
         2 => Just(Step::Prune),
@@ -125,11 +152,12 @@ fn submission() -> impl Strategy<Value = Submission> {
     let used_id = option::weighted(0.05, any::<Index>());
     let large = prop_oneof![30 => Just(false), 1 => Just(true)];
     let key = (option::weighted(0.3, 0..3_u8), option::of(0..2_u8));
-    (0..3_usize, 0..3_u8, delay(), key, any::<bool>(), used_id, (large, 0..4_u8)).prop_map(
-        |(endpoint, priority, delay, (key, digest), here, used_id, (large, tags))| Submission {
+    (0..3_usize, 0..3_u8, delay(), times(), key, any::<bool>(), used_id, (large, 0..4_u8)).prop_map(
+        |(endpoint, priority, delay, times, (key, digest), here, used_id, (large, tags))| Submission {
             endpoint,
             priority,
             delay,
+            times,
             key,
             digest,
             tags,
@@ -140,13 +168,27 @@ fn submission() -> impl Strategy<Value = Submission> {
     )
 }
 
+/// Such times as the clock is moved by; most tasks have none.
+fn times() -> impl Strategy<Value = Times> {
+    let time = || option::weighted(0.3, prop_oneof![delay(), Just(Duration::from_secs(30))]);
+    (time(), time(), option::weighted(0.2, keep())).prop_map(|(queue_ttl, deadline, retention)| Times {
+        queue_ttl,
+        deadline,
+        retention,
+    })
+}
+
 fn end() -> impl Strategy<Value = End> {
     prop_oneof![
         3 => (0..2000_usize).prop_map(|bytes| End::Completed { bytes }),
         1 => any::<bool>().prop_map(|answer| End::Failed { answer }),
         1 => Just(End::Canceled),
-        2 => delay().prop_map(|delay| End::Again { delay }),
+        4 => (delay(), why()).prop_map(|(delay, why)| End::Again { delay, why }),
     ]
+}
+
+fn why() -> impl Strategy<Value = Why> {
+    prop_oneof![Just(Why::Interrupted), Just(Why::PutBack), Just(Why::Crashed), Just(Why::Failed)]
 }
 
 /// Another endpoint than the task's own, now and then.

@@ -16,11 +16,11 @@ use ekiben_actors::store::{
     StoreError, Wanted,
 };
 use ekiben_actors::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, TaskId, TaskOptions,
+    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, RunNotes, State, TaskId, TaskOptions,
 };
 use proptest::sample::Index;
 
-use crate::steps::{End, OVER_THE_LEASE, Step, Submission};
+use crate::steps::{End, OVER_THE_LEASE, Step, Submission, Times, Why};
 
 const ALL: usize = 100_000;
 
@@ -85,11 +85,17 @@ impl World {
                 Seen::answer(plain(store.cancel(task, endpoint, *keep).await))
             }
             Step::Reclaim => Seen::answer(plain(store.reclaim(ALL, policy()).await.map(in_order))),
+            Step::Overdue { max } => Seen::answer(plain(store.overdue(*max, policy().retention).await)),
+            Step::RequestCancel { lease } => Seen::answer(plain(store.request_cancel(self.lease(*lease)).await)),
             Step::Start { lease, durable } => self.start(*lease, *durable, bench).await,
-            Step::Settle { lease, ran, end, keep } => {
+            Step::Settle { lease, ran, end, keep, worker, log } => {
                 let lease = self.lease(*lease);
                 let run = ran.then(|| run_of(lease, bench));
-                let settlement = Settlement { lease, run, verdict: verdict(end, lease), keep: *keep };
+                let notes = RunNotes {
+                    worker: worker.then(|| format!("pid {}", lease.fence)),
+                    log: log.then(|| format!("of attempt {}", lease.fence)),
+                };
+                let settlement = Settlement { lease, run, verdict: verdict(end, lease), keep: *keep, notes };
                 Seen::answer(plain(store.settle(settlement).await))
             }
             Step::Read { task } => read(self.task(*task).0, store).await,
@@ -145,9 +151,15 @@ impl World {
             id,
             priority: Priority(submission.priority),
             delay: submission.delay,
+            queue_ttl: submission.times.queue_ttl,
+            deadline: submission.times.deadline,
             idempotency_key: submission.key.map(|key| format!("key {key}")),
             input_digest: submission.digest.map(|digest| [digest; 32]),
-            options: TaskOptions { tags: tags_of(submission.tags).into_iter().collect(), ..TaskOptions::default() },
+            options: TaskOptions {
+                tags: tags_of(submission.tags).into_iter().collect(),
+                retention: submission.times.retention,
+                ..TaskOptions::default()
+            },
             ..NewTask::new(endpoint_of(submission.endpoint), input)
         }
     }
@@ -177,6 +189,7 @@ impl World {
             endpoint: 0,
             priority: 0,
             delay: Duration::ZERO,
+            times: Times { queue_ttl: None, deadline: None, retention: None },
             key: None,
             digest: None,
             tags: 0,
@@ -253,7 +266,12 @@ async fn read(task: TaskId, store: &dyn Store) -> Seen {
     let input = input.map(|input| (input.headers, input.body.read().expect("a body is read")));
     let output = store.output(task).await.expect("reading succeeds");
     let output = output.map(|output| (output.status, output.headers, output.body.read().expect("a body is read")));
-    Seen::answer((found, input, output))
+    let mut attempts = store.attempts(task).await.expect("reading succeeds");
+    for attempt in &mut attempts {
+        // Each store has its own names for the nodes; whether there is one is the same.
+        attempt.node = attempt.node.as_ref().map(|_| String::new());
+    }
+    Seen::answer((found, input, output, attempts))
 }
 
 /// All that a store shows.
@@ -280,6 +298,7 @@ fn plain<T>(answer: Result<T, StoreError>) -> Result<T, &'static str> {
 fn in_order(mut reclaims: Reclaims) -> Reclaims {
     reclaims.crashed.sort_by_key(|task| task.id);
     reclaims.lost.sort_by_key(|task| task.id);
+    reclaims.canceled.sort_by_key(|task| task.id);
     reclaims
 }
 
@@ -298,8 +317,17 @@ fn verdict(end: &End, lease: Lease) -> Verdict {
             let failure = Failure::new(FailureCode::BadInput, format!("attempt {} failed", lease.fence));
             Verdict::Failed(failure, answer.then(|| Output::new("text/plain", "no").with_status(400)))
         }
-        End::Canceled => Verdict::Canceled,
-        End::Again { delay } => Verdict::Again { delay: *delay, setback: Setback::Interrupted },
+        End::Canceled => Verdict::Canceled(None),
+        End::Again { delay, why } => {
+            let failure = || Failure::new(FailureCode::Timeout, format!("attempt {} came back", lease.fence));
+            let setback = match why {
+                Why::Interrupted => Setback::Interrupted,
+                Why::PutBack => Setback::PutBack(failure()),
+                Why::Crashed => Setback::Crashed(failure().with_log("it ended so")),
+                Why::Failed => Setback::Failed(failure()),
+            };
+            Verdict::Again { delay: *delay, setback }
+        }
     }
 }
 

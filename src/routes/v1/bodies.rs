@@ -21,6 +21,9 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::new("GET", "/v1/tasks/{task}/output", "what came of it", |call| Box::pin(output(call))),
 ];
 
+/// The type of what has none of its own.
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
 async fn input(call: Call) -> Answer {
     let task = call.task().await?;
     let input = call.app.system.registry.send(FetchInput(task.id)).await.unwrap_or(Err(StoreError::Closed))?;
@@ -60,8 +63,12 @@ impl Stored {
     pub fn whole(self, method: &Method) -> HttpResponse {
         let tag = self.tag.as_deref().map(entity_tag);
         let mut response = wire::replay(self.output, method);
+        let headers = response.headers_mut();
+        if !headers.contains_key(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, OCTETS);
+        }
         if let Some(tag) = tag {
-            response.headers_mut().insert(header::ETAG, tag);
+            headers.insert(header::ETAG, tag);
         }
         response
     }

@@ -40,9 +40,10 @@ async fn delete(call: Call) -> Answer {
 
 async fn cancel(call: Call) -> Answer {
     let task = call.task().await?;
-    let command = Cancel { task: task.id, endpoint: task.endpoint };
+    let command = Cancel { task: task.id, endpoint: task.endpoint, force: false };
     let result = match call.app.system.supervisor.send(command).await?? {
         CancelAnswer::Canceled => "canceled",
+        CancelAnswer::Requested => "cancel_requested",
         CancelAnswer::Started => return Err(ApiError::HasStarted(task.id).into()),
         CancelAnswer::Finished(_) => "already_finished",
         CancelAnswer::Unknown => return Err(UNKNOWN.into()),

@@ -43,7 +43,7 @@ async fn a_list_begins_with_the_newest_id(bench: Bench) {
 }
 
 async fn a_list_shows_tasks_as_they_stand(bench: Bench) {
-    let canceled = bench.settled(new_task(), Verdict::Canceled).await;
+    let canceled = bench.settled(new_task(), Verdict::Canceled(None)).await;
     let failed = bench.settled(new_task(), failed()).await;
     let waiting = bench.submit(delayed(SECOND)).await;
     assert_eq!(list(&bench, every_task()).await, [waiting, failed, canceled]);
@@ -97,7 +97,7 @@ async fn one_of_each(bench: &Bench) -> Vec<Task> {
                 }
                 State::Completed => drop(bench.settled(task, done()).await),
                 State::Failed => drop(bench.settled(task, failed()).await),
-                State::Canceled => drop(bench.settled(task, Verdict::Canceled).await),
+                State::Canceled => drop(bench.settled(task, Verdict::Canceled(None)).await),
             }
             tasks.push(bench.get(id).await);
         }

@@ -82,7 +82,7 @@ async fn a_pruned_task_is_unknown(bench: Bench) {
 
 async fn a_task_can_be_kept_beyond_the_calendar(bench: Bench) {
     let lease = bench.submit_here(new_task()).await.lease;
-    let settlement = Settlement { lease, run: None, verdict: done(), keep: Duration::MAX };
+    let settlement = Settlement { lease, run: None, verdict: done(), keep: Duration::MAX, notes: RunNotes::default() };
     let Settled::Recorded(task) = bench.store.settle(settlement).await.unwrap() else { panic!("the fence holds") };
     assert!(task.expires_at > Some(bench.clock.now()));
     assert_eq!(bench.prune().await, []);

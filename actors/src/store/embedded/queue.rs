@@ -8,14 +8,17 @@ use std::time::Duration;
 use rusqlite::{ErrorCode, OptionalExtension};
 
 use crate::body::{Body, BodyFile};
-use crate::lifecycle::{self, Reclaimed};
+use crate::lifecycle::{self, Reclaimed, Retention, Times, Verdict};
 use crate::spool::BlobName;
 use crate::store::{
-    self, Canceled, Claimed, Claims, Enqueued, Lease, Novelty, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
-    StoreError, Wanted,
+    self, Canceled, Claimed, Claims, Enqueued, Lease, Novelty, Overdue, Place, ReclaimPolicy, Reclaims, Resubmit,
+    Resubmitted, StoreError, Wanted,
 };
-use crate::task::{EndpointName, Input, InputDigest, NewTask, State, Task, TaskId, Timestamp};
+use crate::task::{
+    AttemptOutcome, EndpointName, Input, InputDigest, NewTask, RunNotes, State, Task, TaskId, Timestamp,
+};
 
+use super::attempts::Ended;
 use super::calls::Trouble;
 use super::headers;
 use super::ledger::Ending;
@@ -147,12 +150,7 @@ impl Writer<'_> {
             let reason = format!("the input of task {} changed its place while it was resubmitted", wish.of);
             return Err(Trouble::Refused(StoreError::Failed(reason)));
         }
-        let task = Task {
-            priority: original.task.priority,
-            input_bytes: original.task.input_bytes,
-            options: original.task.options,
-            ..Task::submitted(wish.id, wish.endpoint, self.group.now)
-        };
+        let task = store::resubmitted(&original.task, wish.id, self.group.now);
         let held = wish.place == Place::Here;
         let seq = self.insert_task(&task, held, linked.is_some(), None)?;
         // A body in a file is NULL in the row, in the copy too.
@@ -223,7 +221,7 @@ impl Writer<'_> {
             State::Pending | State::InProgress if row.holder.is_some() => Ok(Canceled::Held(row.task.state)),
             State::Pending | State::InProgress => {
                 let before = row.task.state;
-                self.finish(&mut row, before, Ending { state: State::Canceled, failure: None, output: None, keep })?;
+                self.finish(&mut row, before, Ending::unrun(Verdict::Canceled(None), keep))?;
                 Ok(Canceled::Canceled(row.task))
             }
         }
@@ -249,26 +247,53 @@ impl Writer<'_> {
 
     fn reclaim_one(&mut self, mut row: Row, policy: &ReclaimPolicy, reclaims: &mut Reclaims) -> Result<(), Trouble> {
         let before = row.task.state;
-        match lifecycle::reclaim(before, row.task.crashes, policy.crash_budget) {
+        let keep = policy.retention.of(&row.task.endpoint);
+        let (node, notes) = (row.holder, RunNotes::default());
+        match lifecycle::reclaim(&row.task, policy.crash_budget) {
             Reclaimed::Waits => {
                 self.sql.release_task.execute([row.seq])?;
                 reclaims.waiting += 1;
             }
             Reclaimed::Crashed { crashes } => {
                 row.task.crashes = crashes;
+                self.record_attempt(&row, Ended { node, outcome: AttemptOutcome::Lost, failure: None, notes })?;
                 let due_at = row.task.due_at;
                 self.put_back(&mut row, before, due_at)?;
                 reclaims.crashed.push(row.task);
             }
             Reclaimed::Lost { crashes, failure } => {
                 row.task.crashes = crashes;
-                let keep = policy.retention.of(&row.task.endpoint);
-                let ending = Ending { state: State::Failed, failure: Some(failure), output: None, keep };
-                self.finish(&mut row, before, ending)?;
+                let verdict = Verdict::Failed(failure, None);
+                self.finish(&mut row, before, Ending { verdict, keep, node, notes })?;
                 reclaims.lost.push(row.task);
+            }
+            Reclaimed::Canceled => {
+                self.finish(&mut row, before, Ending { verdict: Verdict::Canceled(None), keep, node, notes })?;
+                reclaims.canceled.push(row.task);
             }
         }
         Ok(())
+    }
+
+    pub fn overdue(&mut self, max: usize, retention: &Retention) -> Result<Overdue, Trouble> {
+        let now = self.group.now;
+        let mut overdue = Overdue::default();
+        for mut row in self.overdue_rows(max)? {
+            let keep = retention.of(&row.task.endpoint);
+            let verdict = lifecycle::overdue(Times::of(&row.task), now).expect("the index knows the times of a task");
+            self.finish(&mut row, State::Pending, Ending::unrun(verdict, keep))?;
+            overdue.settled.push(row.task);
+        }
+        let next = self.sql.next_overdue.query_row([micros(now)], |row| time(0, row.get(0)?));
+        overdue.next = next.optional()?;
+        Ok(overdue)
+    }
+
+    fn overdue_rows(&mut self, max: usize) -> rusqlite::Result<Vec<Row>> {
+        let names = self.desk.shared.counts.names();
+        let params = (micros(self.group.now), limit(max));
+        let rows = self.sql.overdue_tasks.query_map(params, |row| Row::read(row, &names))?;
+        rows.collect()
     }
 
     pub fn row(&mut self, id: TaskId) -> rusqlite::Result<Option<Row>> {

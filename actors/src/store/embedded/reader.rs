@@ -11,9 +11,10 @@ use rusqlite::{Connection, OptionalExtension, Statement};
 use crate::body::{Body, BodyFile};
 use crate::spool::{BlobName, Blobs};
 use crate::store::{ListQuery, Page, StoreError};
-use crate::task::{Headers, Input, Output, Task, TaskId};
+use crate::task::{AttemptRecord, Headers, Input, Output, Task, TaskId};
 
 use super::Shared;
+use super::attempts;
 use super::calls::{Asker, answer, store_error};
 use super::headers;
 use super::inbox::{Inbox, Taken};
@@ -25,6 +26,7 @@ const QUESTIONS_A_VIEW: usize = 128;
 
 pub(super) enum Question {
     Get(TaskId, Asker<Option<Task>>),
+    Attempts(TaskId, Asker<Vec<AttemptRecord>>),
     Input(TaskId, Asker<Option<Input>>),
     Output(TaskId, Asker<Option<Output>>),
     List(ListQuery, Asker<Page>),
@@ -41,6 +43,8 @@ struct ReaderStatements<'c> {
     begin: Statement<'c>,
     end: Statement<'c>,
     task_by_id: Statement<'c>,
+    latest_run: Statement<'c>,
+    attempts_of_task: Statement<'c>,
     input_of_task: Statement<'c>,
     output_of_task: Statement<'c>,
 }
@@ -52,6 +56,8 @@ impl<'c> Reader<'c> {
             begin: prepare("BEGIN")?,
             end: prepare("COMMIT")?,
             task_by_id: prepare(include_str!("task_by_id.sql"))?,
+            latest_run: prepare(include_str!("latest_run.sql"))?,
+            attempts_of_task: prepare(include_str!("attempts_of_task.sql"))?,
             input_of_task: prepare(include_str!("input_of_task.sql"))?,
             output_of_task: prepare(include_str!("output_of_task.sql"))?,
         };
@@ -78,6 +84,9 @@ impl<'c> Reader<'c> {
     fn answer(&mut self, question: Question) {
         match question {
             Question::Get(task, asker) => answer(asker, self.get(task).map_err(|error| store_error(&error))),
+            Question::Attempts(task, asker) => {
+                answer(asker, self.attempts(task).map_err(|error| store_error(&error)));
+            }
             Question::Input(task, asker) => answer(asker, self.input(task)),
             Question::Output(task, asker) => answer(asker, self.output(task)),
             Question::List(query, asker) => answer(asker, self.pages.page(&query).map_err(|error| store_error(&error))),
@@ -88,6 +97,20 @@ impl<'c> Reader<'c> {
         let names = self.shared.counts.names();
         let row = self.sql.task_by_id.query_row([task.as_bytes()], |row| Row::read(row, &names)).optional()?;
         Ok(row.map(|row| self.shared.starts.present(row)))
+    }
+
+    /// The task is read first: an attempt that ends in between is then told of twice over rather than not at all, and
+    /// what is recorded of it by itself goes before.
+    fn attempts(&mut self, task: TaskId) -> rusqlite::Result<Vec<AttemptRecord>> {
+        let names = self.shared.counts.names();
+        let row = self.sql.task_by_id.query_row([task.as_bytes()], |row| Row::read(row, &names)).optional()?;
+        let Some(row) = row else { return Ok(Vec::new()) };
+        let seq = row.seq;
+        let task = self.shared.starts.present(row);
+        let run = self.sql.latest_run.query_row([seq], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?)));
+        let (node, worker) = run.optional()?.unwrap_or_default();
+        let recorded = self.sql.attempts_of_task.query_map([seq], attempts::read)?.collect::<Result<_, _>>()?;
+        Ok(task.attempts(recorded, node.map(attempts::node_name), worker))
     }
 
     fn input(&mut self, task: TaskId) -> Result<Option<Input>, StoreError> {

@@ -69,6 +69,8 @@ impl Row {
             start_by: optional_time(row, 24)?,
             deadline: optional_time(row, 25)?,
             options: options_at(row, 22)?,
+            // By its name, as its place depends on what was added to the table before it.
+            cancel_requested: row.get("cancel_requested")?,
         };
         Ok(Self {
             seq: row.get(0)?,

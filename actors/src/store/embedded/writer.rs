@@ -183,6 +183,10 @@ impl<'c> Writer<'c> {
                 let reclaims = self.reclaim(max, &policy);
                 self.promise(asker, reclaims)
             }
+            Call::Overdue(max, retention, asker) => {
+                let overdue = self.overdue(max, &retention);
+                self.promise(asker, overdue)
+            }
             Call::Start(lease, run, StartDurability::Durable, asker) => {
                 let started = self.start(lease, run);
                 self.promise(asker, started)
@@ -194,6 +198,10 @@ impl<'c> Writer<'c> {
                 }
                 Err(trouble) => self.promise(asker, Err(trouble)),
             },
+            Call::RequestCancel(lease, asker) => {
+                let requested = self.request_cancel(lease);
+                self.promise(asker, requested)
+            }
             Call::Settle(settlement, asker) => {
                 let settled = self.settle(settlement);
                 self.promise(asker, settled)

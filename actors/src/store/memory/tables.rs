@@ -7,8 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
+use crate::lifecycle::Times;
 use crate::store::{Count, ListQuery, Page, Pager};
-use crate::task::{EndpointName, Input, InputDigest, Output, Priority, State, Task, TaskId, Timestamp};
+use crate::task::{
+    AttemptRecord, EndpointName, Input, InputDigest, Output, Priority, RunNotes, State, Task, TaskId, Timestamp,
+};
 
 /// The greatest id there can be: a range up to an instant includes every task of that instant.
 const LAST_ID: [u8; 16] = [0xff; 16];
@@ -23,9 +26,36 @@ pub(super) struct Row {
     pub fence: u32,
     /// Whether this node holds the task under that fence. A finished task is held by nobody.
     pub held: bool,
+    /// The attempts that the task itself does not tell of.
+    pub attempts: BTreeMap<u32, AttemptRecord>,
+    /// Whether its latest attempt is the one that ended it.
+    pub ran: bool,
+    /// What that one told of itself.
+    pub notes: RunNotes,
 }
 
 impl Row {
+    /// A task that nobody has claimed yet.
+    pub fn new(task: Task, input: Input) -> Self {
+        Self {
+            task,
+            input,
+            output: None,
+            idempotency_key: None,
+            input_digest: None,
+            fence: 0,
+            held: false,
+            attempts: BTreeMap::new(),
+            ran: false,
+            notes: RunNotes::default(),
+        }
+    }
+
+    /// When it will be overdue, if it waits for nobody knows how long.
+    fn overdue_at(&self) -> Option<Timestamp> {
+        Times::of(&self.task).first().filter(|_| self.waits())
+    }
+
     /// Whether a claim may take it once it is due.
     fn waits(&self) -> bool {
         self.task.state == State::Pending && !self.held
@@ -40,6 +70,8 @@ pub(super) struct Tables {
     /// By key, then by value.
     tagged: HashMap<String, HashMap<String, BTreeSet<TaskId>>>,
     expiring: BTreeSet<(Timestamp, TaskId)>,
+    /// Those that wait unheld, by the first of their times.
+    overdue: BTreeSet<(Timestamp, TaskId)>,
 }
 
 /// The indexes over the tasks of one endpoint.
@@ -109,6 +141,18 @@ impl Tables {
     pub fn expired(&self, now: Timestamp, max: usize) -> Vec<TaskId> {
         let over = ..=(now, TaskId::from_bytes(LAST_ID));
         self.expiring.range(over).take(max).map(|(_, id)| *id).collect()
+    }
+
+    /// Up to `max` tasks that wait unheld and whose time is over, the longest over first.
+    pub fn overdue(&self, now: Timestamp, max: usize) -> Vec<TaskId> {
+        let over = ..=(now, TaskId::from_bytes(LAST_ID));
+        self.overdue.range(over).take(max).map(|(_, id)| *id).collect()
+    }
+
+    /// The next time that will be over of a task that waits unheld.
+    pub fn next_overdue(&self, now: Timestamp) -> Option<Timestamp> {
+        let later = (Bound::Excluded((now, TaskId::from_bytes(LAST_ID))), Bound::Unbounded);
+        self.overdue.range(later).next().map(|(time, _)| *time)
     }
 
     /// A page of tasks, newest id first.
@@ -191,6 +235,9 @@ impl Tables {
         if let Some(expires_at) = task.expires_at {
             self.expiring.insert((expires_at, task.id));
         }
+        if let Some(overdue_at) = row.overdue_at() {
+            self.overdue.insert((overdue_at, task.id));
+        }
     }
 
     fn leave(&mut self, row: &Row) {
@@ -211,6 +258,9 @@ impl Tables {
         }
         if let Some(expires_at) = task.expires_at {
             self.expiring.remove(&(expires_at, task.id));
+        }
+        if let Some(overdue_at) = row.overdue_at() {
+            self.overdue.remove(&(overdue_at, task.id));
         }
     }
 }
