@@ -92,7 +92,6 @@ impl From<ClientError> for Complaint {
             ClientError::Refused(refusal) if refusal.code == "no_such_route" => {
                 ": the service does not know this request; is it an older ekiben?"
             }
-            ClientError::Refused(refusal) if refusal.code == "already_started" => "; --force stops it all the same",
             _ => "",
         };
         let exit = match &error {

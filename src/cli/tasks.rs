@@ -232,7 +232,9 @@ impl CancelCommand {
                 }
                 // One that runs does not keep the others from being canceled.
                 Err(error @ ClientError::Refused(_)) => {
-                    eprintln!("ekiben: {id}: {}", Complaint::from(error));
+                    let is_running = error.code() == Some("already_started") && !self.force;
+                    let way_out = if is_running { "; --force stops it all the same" } else { "" };
+                    eprintln!("ekiben: {}{way_out}", Complaint::from(error));
                     code = ExitCode::FAILURE;
                 }
                 Err(error) => return Err(error.into()),

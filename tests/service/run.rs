@@ -171,6 +171,27 @@ fn what_would_lose_or_mix_results_is_refused() {
 }
 
 #[test]
+fn a_service_that_stays_away_ends_the_run_which_goes_on_later() {
+    let mut server = Server::start("store.lease = \"2s\"");
+    fs::write(server.folder().join("texts.jsonl"), input(LINES)).unwrap();
+    let path = server.folder().join("results.jsonl");
+    let arguments = ["detect_language", "-i", "texts.jsonl", "-o", "results.jsonl", "--patience", "1s"];
+    let mut first = Program::start("ekiben run", run(&server, &arguments));
+    wait_for_results(&mut first, &path, 1);
+    let (code, told) = output(run(&server, &arguments));
+    assert!(code == 1 && told.contains("another `ekiben run` works on"), "{code}: {told}");
+    server.kill();
+    assert_eq!(first.wait_for_exit().code(), Some(5));
+    let (code, told) = output(run(&server, &arguments));
+    assert!(code == 5 && told.contains("Is ekiben running there?"), "{code}: {told}");
+    server.restart();
+    let (code, told) = output(run(&server, &arguments[..5]));
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(results(&path).len(), LINES);
+    assert_eq!(recorded(&server), LINES as i64);
+}
+
+#[test]
 fn a_folder_of_files_gives_a_folder_of_outputs() {
     let server = Server::start_without_config();
     let folder = server.folder();
