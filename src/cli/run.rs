@@ -344,7 +344,7 @@ impl Trail {
         self.progress.show(Standing::of(&self.results.tally, total, trouble.as_ref()));
         self.results.flush()?;
         if let Some(trouble) = trouble.filter(|trouble| trouble.lasts() >= patience) {
-            return Err(Complaint::away(trouble.why).into());
+            return Err(Complaint::away(summary::away(&trouble.why, patience)).into());
         }
         if self.checked.elapsed() >= CHECKPOINT_EVERY {
             self.checked = stopwatch();

@@ -79,6 +79,10 @@ pub fn interrupted(unit: Unit, tally: &Tally, total: Option<u64>) -> String {
     )
 }
 
+pub fn away(why: &str, patience: Duration) -> String {
+    format!("{why}, for {} now (--patience); the same command goes on from here", show_left(patience))
+}
+
 pub fn changed(input: &Path) -> String {
     format!(
         "{} is not what it was when this run began: what was read of it has changed since. Lines may be added at its end, \
