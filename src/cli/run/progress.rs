@@ -105,9 +105,9 @@ impl Progress {
 
 fn style(is_counted: bool) -> ProgressStyle {
     let template = if is_counted {
-        "{prefix} {bar:24.cyan} {human_pos} of {human_len} ({percent} %)  {wide_msg}"
+        "{prefix} {bar:24.cyan} {human_pos} of {human_len} ({percent} %)  {msg}"
     } else {
-        "{prefix} {spinner} {human_pos}  {wide_msg}"
+        "{prefix} {spinner} {human_pos}  {msg}"
     };
     ProgressStyle::with_template(template).expect("the template is right").progress_chars("━╸─")
 }
