@@ -3,7 +3,8 @@
 //! No rule about tasks lives here; those are in `ekiben_actors`. This package reads the settings, sets up the log,
 //! opens the store, starts the actors and answers HTTP.
 //!
-//! - [`cli`]: the commands of the binary; [`config`]: settings, from four layers to one typed tree.
+//! - [`cli`]: the commands of the binary, some of which ask a running service (`client`); [`config`]: settings, from
+//!   four layers to one typed tree.
 //! - [`serve`]: from settings to a service that runs, and back to nothing; [`telemetry`]: where log lines go.
 //! - [`routes`]: the URL map; [`app`]: what its handlers share; [`intake`]: request bodies on their way in;
 //!   `submission`: what a submission asks for; `digest`, `gates`: its input's digest, and how many at a time;
@@ -16,6 +17,7 @@
 pub mod app;
 mod bentoml;
 pub mod cli;
+mod client;
 pub mod config;
 pub mod demo;
 mod digest;

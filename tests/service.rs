@@ -39,6 +39,8 @@ mod racing;
 mod refusing;
 #[path = "service/retrying.rs"]
 mod retrying;
+#[path = "service/run.rs"]
+mod run;
 #[path = "service/schema_changes.rs"]
 mod schema_changes;
 #[allow(dead_code, reason = "what an event says is looked at elsewhere")]
@@ -52,6 +54,8 @@ mod upgrading;
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/verbs.rs"]
+mod verbs;
 #[path = "service/watching.rs"]
 mod watching;
 #[path = "service/webhooks.rs"]
