@@ -162,20 +162,32 @@ class Wire:
     """A wire between a client and the server that can be cut: a plain TCP proxy.
 
     It loses the next `lose` answers: the server has them on their way, and the client hears the connection end. With
-    `cut_after`, a connection ends after so many bytes of answers, once.
+    `cut_after`, the connection that has passed so many bytes of answers ends, once.
     """
 
     def __init__(self, port: int) -> None:
         self.lose = 0
-        self.lost = 0
         self.cut_after: int | None = None
+        self.cuts = 0
         self._target = ("127.0.0.1", port)
+        self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self) -> None:
+    def cut(self) -> None:
+        """Ends all connections there are."""
+        self.cuts += 1
+        ends, self._ends = self._ends, []
+        for end in ends:
+            _shut(end)
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._listener.close()
+        self.cut()
 
     def _accept(self) -> None:
         while True:
@@ -188,6 +200,7 @@ class Wire:
             except OSError:
                 near.close()
                 continue
+            self._ends += [near, far]
             threading.Thread(target=self._pass_requests, args=(near, far), daemon=True).start()
             threading.Thread(target=self._pass_answers, args=(far, near), daemon=True).start()
 
@@ -195,9 +208,9 @@ class Wire:
         try:
             while data := near.recv(65536):
                 far.sendall(data)
-            far.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+        _shut(far)
 
     def _pass_answers(self, far: socket.socket, near: socket.socket) -> None:
         passed = 0
@@ -205,22 +218,25 @@ class Wire:
             while data := far.recv(65536):
                 if self.lose > 0:
                     self.lose -= 1
-                    self.lost += 1
+                    self.cuts += 1
                     break
                 near.sendall(data)
                 passed += len(data)
                 if self.cut_after is not None and passed >= self.cut_after:
                     self.cut_after = None
-                    self.lost += 1
+                    self.cuts += 1
                     break
         except OSError:
             pass
-        for end in (near, far):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            end.close()
+        _shut(near)
+        _shut(far)
+
+
+def _shut(end: socket.socket) -> None:
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 def until(what: str, state: Callable[[], T | None]) -> T:

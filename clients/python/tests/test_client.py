@@ -20,9 +20,7 @@ from ekiben.client import (
     BadRequest,
     EkibenError,
     EndpointNotFound,
-    IdempotencyMismatch,
     NotFinished,
-    QueueFull,
     Retries,
     ServerUnavailable,
     TaskCanceled,
@@ -31,17 +29,17 @@ from ekiben.client import (
     WaitTimedOut,
 )
 from ekiben_harness import SOURCE
-from ekiben_server import Server, Wire, until
+from ekiben_server import Server, until
 
 NO_TASK = "0" * 32
 
 
-def blocked(client: Any, server: Server, name: str, **more: Any) -> Any:
-    """A task of `work` that has started, and ends when `open_gate` is called with its name."""
+def blocked(client: Any, server: Server, name: str, endpoint: str = "work", **more: Any) -> Any:
+    """A task of the worker that has started, and ends when `open_gate` is called with its name."""
     marker, gate = server.path(f"{name}.started"), server.path(f"{name}.gate")
     marker.unlink(missing_ok=True)
     gate.unlink(missing_ok=True)
-    task = client.submit("work", {"marker": str(marker), "gate": str(gate), **more})
+    task = client.submit(endpoint, {"marker": str(marker), "gate": str(gate), **more})
     until("the start of the task", marker.exists)
     return task
 
@@ -304,7 +302,11 @@ def test_a_worker_needs_no_httpx(tmp_path: Path) -> None:
         "from ekiben import *\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCE)}
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "pip install 'ekiben[client]'" in ran.stdout

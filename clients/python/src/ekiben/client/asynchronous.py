@@ -280,9 +280,9 @@ class _Wire:
                     await response.aclose()
             if isinstance(command, Open):
                 await self.close()
-                self._open = await self._send(command)
-                self._pieces = self._open.aiter_bytes()
-                return answer_of(self._open, await self._open.aread() if self._open.is_error else b"")
+                self._open = opened = await self._send(command)
+                self._pieces = opened.aiter_bytes()
+                return answer_of(opened, await opened.aread() if opened.is_error else b"")
             if isinstance(command, Read):
                 async for piece in self._pieces:
                     return piece
@@ -304,7 +304,7 @@ class _Wire:
             await self._open.aclose()
             self._open = None
 
-    async def __aenter__(self) -> _Wire:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

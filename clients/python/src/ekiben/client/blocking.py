@@ -278,9 +278,9 @@ class _Wire:
                     response.close()
             if isinstance(command, Open):
                 self.close()
-                self._open = self._send(command)
-                self._pieces = self._open.iter_bytes()
-                return answer_of(self._open, self._open.read() if self._open.is_error else b"")
+                self._open = opened = self._send(command)
+                self._pieces = opened.iter_bytes()
+                return answer_of(opened, opened.read() if opened.is_error else b"")
             if isinstance(command, Read):
                 return next(self._pieces, b"")
         except httpx.TransportError as error:
@@ -300,7 +300,7 @@ class _Wire:
             self._open.close()
             self._open = None
 
-    def __enter__(self) -> _Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -200,7 +200,7 @@ class Following(Verbs):
                     if not waiting or not (request.body and request.body.repeatable):
                         raise
                     yield Emit((yield from self._result(*waiting.popleft())))
-            waiting.append((index, task_of(answer)))
+            waiting.append((index, task_of(answer, keyed=key is not None)))
         while waiting:
             yield Emit((yield from self._result(*waiting.popleft())))
 

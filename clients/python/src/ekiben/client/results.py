@@ -121,7 +121,7 @@ class Task:
     progress: Progress | None = None
     queue: QueueEstimate | None = None
     replayed: bool = False
-    """Whether a submission met its idempotency key, so that this is the task of an earlier one."""
+    """Whether a submission met the idempotency key it was given, so that this is the task of an earlier one."""
 
     @property
     def finished(self) -> bool:

@@ -41,7 +41,7 @@ class Verbs:
 
     def submit(self, endpoint: str, value: Any, options: SubmitOptions) -> Steps[Task]:
         answer = yield from self.carry_out(submission(endpoint, value, options))
-        return task_of(answer)
+        return task_of(answer, keyed=options.get("idempotency_key") is not None)
 
     def submit_and_wait(self, endpoint: str, value: Any, wait: Seconds | None, options: SubmitOptions) -> Steps[Task]:
         left = _Left(wait)
@@ -221,8 +221,9 @@ def submission(endpoint: str, value: Any, options: SubmitOptions, wait: float = 
     return Request("POST", endpoint_path(endpoint, "tasks"), headers=headers, body=body, patience=prefer)
 
 
-def task_of(answer: Answer) -> Task:
-    return Task.parse(answer.object(), replayed=answer.headers.get("idempotent-replayed") == "true")
+def task_of(answer: Answer, keyed: bool = False) -> Task:
+    # A key that was made up for one call is met again by a repetition of that call alone.
+    return Task.parse(answer.object(), replayed=keyed and answer.headers.get("idempotent-replayed") == "true")
 
 
 def _decoded_as_said(answer: Answer) -> Any:

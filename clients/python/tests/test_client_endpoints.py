@@ -1,0 +1,87 @@
+"""The client and endpoints; the options of a submission; what is deleted."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from ekiben.client import BadRequest, EndpointNotFound, NotFinished, TaskNotFound
+
+
+def test_endpoints_tell_how_they_stand(client: Any) -> None:
+    names = {endpoint.name for endpoint in client.endpoints()}
+    assert {"echo", "detect_language", "work"} <= names
+    client.call("detect_language", {"text": "hello"})
+    info = client.endpoint("detect_language")
+    assert info.description == "Names the language a text is written in."
+    assert info.input_schema["required"] == ["text"]
+    assert info.counts["completed"] >= 1 and not info.paused
+    with pytest.raises(EndpointNotFound):
+        client.endpoint("nowhere")
+
+
+def test_every_option_of_a_submission_is_kept(client: Any) -> None:
+    later = datetime.now(timezone.utc) + timedelta(hours=2)
+    task = client.submit(
+        "echo",
+        1,
+        priority="urgent",
+        not_before=later,
+        queue_ttl=timedelta(hours=3),
+        timeout=1.5,
+        deadline=4 * 3600,
+        max_attempts=2,
+        retention=timedelta(minutes=5),
+        tags={"project": "a b, c=d", "größe": "xl"},
+        fairness_key="tenant 7",
+    )
+    assert (task.priority, task.max_attempts, task.fairness_key) == (0, 2, "tenant 7")
+    assert abs(task.due_at - later) < timedelta(milliseconds=1)
+    assert task.start_by > task.submitted_at and task.deadline > task.start_by
+    assert dict(task.tags) == {"project": "a b, c=d", "größe": "xl"}
+    assert task.timeout and task.retention
+    assert next(client.tasks(tags={"größe": "xl"}, endpoint="echo")).id == task.id
+    client.cancel(task)
+    with pytest.raises(BadRequest):
+        client.submit("echo", 1, priority=11)
+
+
+def test_a_finished_task_is_deleted_at_once(client: Any) -> None:
+    task = client.submit("echo", 1, delay=3600)
+    with pytest.raises(NotFinished):
+        client.delete(task)
+    client.cancel(task)
+    assert client.delete(task) is None
+    with pytest.raises(TaskNotFound):
+        client.get(task)
+
+
+def test_tasks_are_found_by_the_time_they_were_submitted(client: Any) -> None:
+    first = client.submit("paced", 1, delay=3600)
+    second = client.submit("paced", 2, delay=3600)
+    after = [task.id for task in client.tasks(endpoint="paced", submitted_after=first.submitted_at)]
+    before = [task.id for task in client.tasks(endpoint="paced", submitted_before=second.submitted_at)]
+    assert second.id in after and first.id in before
+    assert second.id not in before
+    for task in (first, second):
+        client.cancel(task)
+
+
+def test_an_endpoint_is_paused_purged_and_resumed(client: Any) -> None:
+    assert client.pause("paced").paused
+    waiting = [client.submit("paced", n) for n in range(3)]
+    assert client.endpoint("paced").counts["pending"] >= 3
+    assert client.purge("paced") >= 3
+    assert {client.get(task).state for task in waiting} == {"canceled"}
+    assert not client.resume("paced").paused
+    assert client.submit_and_wait("paced", 1).state == "completed"
+
+
+def test_the_concurrency_of_an_endpoint_is_changed_while_it_runs(client: Any) -> None:
+    assert client.set_concurrency("paced", 3).concurrency == 3
+    assert client.endpoint("paced").concurrency == 3
+    client.set_concurrency("paced", 1)
+    with pytest.raises(BadRequest):
+        client.set_concurrency("paced", -1)
