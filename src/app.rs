@@ -129,7 +129,11 @@ impl App {
 
     /// The endpoint a path begins with; `None` where it begins with the name of none.
     pub fn endpoint_of(&self, path: &str) -> Option<Arc<Endpoint>> {
-        let name = path.strip_prefix('/')?.split('/').next()?;
+        self.endpoint_named(path.strip_prefix('/')?.split('/').next()?)
+    }
+
+    /// The endpoint of that name.
+    pub fn endpoint_named(&self, name: &str) -> Option<Arc<Endpoint>> {
         self.endpoints.read().expect("nobody panics while holding it").by_name.get(name).cloned()
     }
 }

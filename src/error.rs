@@ -30,6 +30,9 @@ pub enum ApiError {
     HeadTooLarge { limit: usize },
     #[error("task_id is required")]
     TaskIdRequired,
+    /// What a query says cannot be meant; the complaint names the value and the way out.
+    #[error("{name} in the query: {complaint}")]
+    BadQuery { name: &'static str, complaint: String },
 
     // ---- its body ----
     #[error("the body is larger than the limit of {limit} bytes")]
@@ -97,8 +100,49 @@ impl ApiError {
         }
     }
 
+    /// Adds the headers that go with the error, whatever form its answer has.
+    pub fn add_headers(&self, response: &mut HttpResponse) {
+        if let ApiError::Method(allowed) = self {
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+        }
+        if let Some(pause) = self.retry_after() {
+            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
+        }
+    }
+
+    /// The word by which a program knows the error. It never changes.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ApiError::NoRoute => "no_such_route",
+            ApiError::Method(_) => "method_not_allowed",
+            ApiError::HeadTooLarge { .. } => "head_too_large",
+            ApiError::TaskIdRequired => "task_id_required",
+            ApiError::BadQuery { .. } => "bad_query",
+            ApiError::BodyTooLarge { .. } => "body_too_large",
+            ApiError::BodyTooSlow { .. } => "body_too_slow",
+            ApiError::BodyBroken(_) => "body_broken",
+            ApiError::Coding(_) => "unsupported_coding",
+            ApiError::BodyNotStored { .. } | ApiError::Store(_) => "store_failed",
+            ApiError::TaskNotFound { .. } => "task_not_found",
+            ApiError::NotCompleted(_) => "not_finished",
+            ApiError::WasCanceled(_) => "canceled",
+            ApiError::HasStarted(_) => "already_started",
+            ApiError::HasFinished(..) => "already_finished",
+            ApiError::TaskFailed { .. } => "task_failed",
+            ApiError::StillRunning { .. } => "still_running",
+            ApiError::KeptForLater(_) | ApiError::Stopping => "shutting_down",
+            ApiError::Refused(refusal) => match refusal {
+                SubmitError::Draining { .. } => "shutting_down",
+                SubmitError::UnknownEndpoint(_) | SubmitError::BadEndpoint(_) => "endpoint_not_found",
+                SubmitError::EndpointFull { .. } | SubmitError::QueueFull { .. } => "queue_full",
+                SubmitError::Store(_) => "store_failed",
+            },
+        }
+    }
+
     /// The task, where the answer should name it in a field of its own.
-    fn task(&self) -> Option<TaskId> {
+    pub fn task(&self) -> Option<TaskId> {
         match self {
             ApiError::StillRunning { task, .. } | ApiError::KeptForLater(task) => Some(*task),
             _ => None,
@@ -112,7 +156,10 @@ impl ResponseError for ApiError {
             ApiError::NoRoute | ApiError::TaskNotFound { .. } => StatusCode::NOT_FOUND,
             ApiError::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            ApiError::TaskIdRequired | ApiError::BodyBroken(_) | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
+            ApiError::TaskIdRequired
+            | ApiError::BadQuery { .. }
+            | ApiError::BodyBroken(_)
+            | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
             ApiError::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             ApiError::Coding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -134,13 +181,7 @@ impl ResponseError for ApiError {
             (_, Some(task)) => wire::error_about(self.status_code(), &message, task),
             (_, None) => wire::error(self.status_code(), &message),
         };
-        if let ApiError::Method(allowed) = self {
-            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-        }
-        if let Some(pause) = self.retry_after() {
-            let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.max(1).into());
-        }
+        self.add_headers(&mut response);
         response
     }
 }

@@ -45,7 +45,11 @@ pub async fn take_in(
     }
 }
 
-async fn receive(
+/// As [`take_in`], where the caller answers for what is left unread of the payload.
+///
+/// # Errors
+/// Those about the body; nothing is left of it then.
+pub async fn receive(
     task: TaskId,
     headers: &HeaderMap,
     payload: &mut Payload,

@@ -6,7 +6,8 @@
 //! - [`cli`]: the commands of the binary; [`config`]: settings, from four layers to one typed tree.
 //! - [`serve`]: from settings to a service that runs, and back to nothing; [`telemetry`]: where log lines go.
 //! - [`routes`]: the URL map; [`app`]: what its handlers share; [`intake`]: request bodies on their way in;
-//!   [`wire`] and [`error`]: answers and refusals as clients read them; [`traffic`]: what watches every request.
+//!   [`wire`] and [`error`]: answers and refusals as clients read them, on the native API `task_json` and `problem`;
+//!   [`traffic`]: what watches every request.
 //! - `executors`: settings made into what runs the work; `bentoml`: keeps up with the BentoML services behind us.
 //! - [`metrics`]: what `/metrics` tells; [`demo`]: two endpoints to try it all with.
 
@@ -19,8 +20,10 @@ pub mod error;
 mod executors;
 pub mod intake;
 pub mod metrics;
+mod problem;
 pub mod routes;
 pub mod serve;
+mod task_json;
 pub mod telemetry;
 pub mod traffic;
 pub mod wire;

@@ -7,17 +7,19 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpRequest, HttpResponse, ResponseError};
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::metrics;
+use crate::problem;
 use crate::traffic::Watch;
 
 pub mod bentoml;
 pub mod health;
 pub mod home;
 pub mod schema;
+pub mod v1;
 
 /// Everything we answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub enum Route {
     Healthz,
     Readyz,
     Metrics,
+    OpenApi,
+    /// The native API.
+    V1(v1::Route),
 }
 
 /// Serves every route.
@@ -48,9 +53,9 @@ pub fn configure(app: Data<App>) -> impl FnOnce(&mut ServiceConfig) {
 
 async fn answer(request: HttpRequest, body: Payload) -> Result<HttpResponse, Error> {
     let app = App::of(&request);
-    let Some(route) = Route::of(request.path(), app) else { return Ok(elsewhere(app, &request)?) };
+    let Some(route) = Route::of(request.path(), app) else { return Ok(elsewhere(app, &request)) };
     if !route.takes(request.method()) {
-        return Err(ApiError::Method(route.methods()).into());
+        return Ok(refusal(request.path(), &ApiError::Method(route.methods())));
     }
     Ok(match route {
         Route::Submit => bentoml::submit(&request, body).await?,
@@ -64,11 +69,14 @@ async fn answer(request: HttpRequest, body: Payload) -> Result<HttpResponse, Err
         Route::Livez | Route::Healthz => health::livez(),
         Route::Readyz => health::readyz(app),
         Route::Metrics => metrics::answer(app).await?,
+        Route::OpenApi => v1::openapi::answer(),
+        Route::V1(route) => v1::answer(route, &request, body).await,
     })
 }
 
 impl Route {
-    pub const ALL: [Route; 12] = [
+    /// Those that are not of the native API.
+    pub const PLAIN: [Route; 13] = [
         Route::Submit,
         Route::Status,
         Route::Get,
@@ -81,7 +89,26 @@ impl Route {
         Route::Healthz,
         Route::Readyz,
         Route::Metrics,
+        Route::OpenApi,
     ];
+
+    /// Every route, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::PLAIN.into_iter().chain(v1::Route::all().map(Route::V1))
+    }
+
+    /// How many there are.
+    pub fn count() -> usize {
+        Self::PLAIN.len() + v1::Route::count()
+    }
+
+    /// Which one it is, counted from 0.
+    pub fn number(self) -> usize {
+        match self {
+            Route::V1(route) => Self::PLAIN.len() + route.number(),
+            plain => Self::PLAIN.iter().position(|known| *known == plain).expect("all are listed"),
+        }
+    }
 
     /// The path, with `{endpoint}` where any endpoint's name may stand.
     pub fn template(self) -> &'static str {
@@ -98,6 +125,8 @@ impl Route {
             Route::Healthz => "/healthz",
             Route::Readyz => "/readyz",
             Route::Metrics => "/metrics",
+            Route::OpenApi => "/openapi.json",
+            Route::V1(route) => route.template(),
         }
     }
 
@@ -109,7 +138,8 @@ impl Route {
             Route::Cancel => "PUT, POST",
             Route::Retry => "POST, PUT",
             Route::Status | Route::Get | Route::Home | Route::Schema => "GET, HEAD",
-            Route::Livez | Route::Healthz | Route::Readyz | Route::Metrics => "GET, HEAD",
+            Route::Livez | Route::Healthz | Route::Readyz | Route::Metrics | Route::OpenApi => "GET, HEAD",
+            Route::V1(route) => route.methods(),
         }
     }
 
@@ -117,18 +147,19 @@ impl Route {
         self.methods().split(", ").any(|known| known == method.as_str())
     }
 
-    /// Whether it is about tasks, rather than about the service.
+    /// Whether it is one of BentoML's routes about tasks.
     pub fn is_about_tasks(self) -> bool {
         self.template().starts_with("/{endpoint}")
     }
 
-    /// Whether it reads the request's body.
-    pub fn reads_body(self) -> bool {
+    /// Whether it reads the body of a request with that method.
+    pub fn reads_body(self, method: &Method) -> bool {
         match self {
             Route::Submit | Route::Call => true,
             Route::Status | Route::Get | Route::Cancel | Route::Retry => false,
             Route::Home | Route::Schema => false,
-            Route::Livez | Route::Healthz | Route::Readyz | Route::Metrics => false,
+            Route::Livez | Route::Healthz | Route::Readyz | Route::Metrics | Route::OpenApi => false,
+            Route::V1(route) => route.reads_body(method.as_str()),
         }
     }
 
@@ -141,6 +172,8 @@ impl Route {
             "/healthz" => return Some(Route::Healthz),
             "/readyz" => return Some(Route::Readyz),
             "/metrics" => return Some(Route::Metrics),
+            "/openapi.json" => return Some(Route::OpenApi),
+            _ if v1::owns(path) => return v1::Route::of(path).map(Route::V1),
             _ => app.endpoint_of(path)?,
         };
         match path[1..].split_once('/') {
@@ -165,16 +198,21 @@ pub fn application(
 }
 
 /// Answers every path that is no route.
-fn elsewhere(app: &App, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+fn elsewhere(app: &App, request: &HttpRequest) -> HttpResponse {
     let path = request.path();
     let bare = path.trim_end_matches('/');
     // Only a route of ours is ever sent to, so that no foreign place can be smuggled in.
     if bare.len() == path.len() || Route::of(bare, app).is_none() {
-        return Err(ApiError::NoRoute);
+        return refusal(path, &ApiError::NoRoute);
     }
     let target = match request.uri().query() {
         Some(query) => format!("{bare}?{query}"),
         None => bare.to_owned(),
     };
-    Ok(HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, target)).finish())
+    HttpResponse::TemporaryRedirect().insert_header((header::LOCATION, target)).finish()
+}
+
+/// An error in the form that clients of the path expect.
+pub fn refusal(path: &str, error: &ApiError) -> HttpResponse {
+    if v1::owns(path) { problem::answer(error) } else { error.error_response() }
 }

@@ -12,14 +12,14 @@ use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transfor
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage, ResponseError};
+use actix_web::{Error, HttpMessage};
 use ekiben_actors::clock::stopwatch;
 use ekiben_actors::measure::SHORT_SECONDS;
 
 use crate::app::App;
 use crate::error::ApiError;
 use crate::intake::answer_unread;
-use crate::routes::Route;
+use crate::routes::{Route, refusal};
 use crate::wire;
 
 const SERVER: HeaderValue = HeaderValue::from_static(concat!("ekiben/", env!("CARGO_PKG_VERSION")));
@@ -71,11 +71,11 @@ pub struct Took {
 impl Traffic {
     pub fn new() -> Self {
         let no_route = 1;
-        Self { routes: (0..Route::ALL.len() + no_route).map(|_| RouteTraffic::default()).collect() }
+        Self { routes: (0..Route::count() + no_route).map(|_| RouteTraffic::default()).collect() }
     }
 
     fn count(&self, route: Option<Route>, method: &Method, status: StatusCode, took: Duration) {
-        let route = &self.routes[route.map_or(Route::ALL.len(), |route| route as usize)];
+        let route = &self.routes[route.map_or_else(Route::count, Route::number)];
         let other = METHODS.len() - 1;
         let method = METHODS[..other].iter().position(|known| *known == method.as_str()).unwrap_or(other);
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
@@ -87,7 +87,7 @@ impl Traffic {
     }
 
     fn by_route(&self) -> impl Iterator<Item = (&'static str, &RouteTraffic)> {
-        let names = Route::ALL.iter().map(|route| route.template()).chain([NO_ROUTE]);
+        let names = Route::all().map(Route::template).chain([NO_ROUTE]);
         names.zip(&self.routes)
     }
 
@@ -171,13 +171,13 @@ where
         let oversized = head_bytes(&request) > limit;
         // A body that nobody reads is held until the answer is out. Only a chunked one needs that: the server
         // itself knows what to do with the others.
-        let reads_body = taken.is_some_and(Route::reads_body) && !oversized;
+        let reads_body = taken.is_some_and(|route| route.reads_body(request.method())) && !oversized;
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         let unread = (chunked && !reads_body).then(|| request.take_payload());
         let method = request.method().clone();
         let answer = if oversized {
-            let error = ApiError::HeadTooLarge { limit };
-            Answer::Ready(Some(request.into_response(error.error_response())))
+            let refusal = refusal(request.path(), &ApiError::HeadTooLarge { limit });
+            Answer::Ready(Some(request.into_response(refusal)))
         } else {
             Answer::Coming(self.service.call(request))
         };
@@ -262,8 +262,8 @@ mod tests {
 
     #[test]
     fn routes_are_numbered_as_they_are_listed() {
-        for (number, route) in Route::ALL.into_iter().enumerate() {
-            assert_eq!(route as usize, number);
+        for (number, route) in Route::all().enumerate() {
+            assert_eq!(route.number(), number);
         }
     }
 }

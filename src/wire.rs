@@ -158,7 +158,7 @@ fn failure_status(code: FailureCode) -> StatusCode {
 }
 
 /// An output as the response it is: its status, its headers, its bytes.
-fn replay(output: Output, method: &Method) -> HttpResponse {
+pub fn replay(output: Output, method: &Method) -> HttpResponse {
     // An interim status would leave the client waiting for the real one.
     let status = StatusCode::from_u16(output.status).ok().filter(|status| !status.is_informational());
     let mut response = HttpResponse::build(status.unwrap_or(StatusCode::BAD_GATEWAY));

@@ -6,6 +6,8 @@
 mod bodies;
 #[path = "routes/harness.rs"]
 mod harness;
+#[path = "routes/native.rs"]
+mod native;
 #[path = "routes/paths.rs"]
 mod paths;
 #[path = "routes/service.rs"]

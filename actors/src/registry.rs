@@ -19,7 +19,7 @@ use crate::measure::{Histogram, TASK_SECONDS};
 use crate::store::{
     Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
 };
-use crate::task::{EndpointName, Failure, FailureCode, Output, State, Task, TaskId, Timestamp};
+use crate::task::{EndpointName, Failure, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
 mod recent;
@@ -79,6 +79,16 @@ pub struct Status {
     pub task: TaskId,
     pub endpoint: EndpointName,
 }
+
+/// How a task stands, whatever its endpoint.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Task>, StoreError>")]
+pub struct Find(pub TaskId);
+
+/// What was sent in with a task.
+#[derive(Message)]
+#[rtype(result = "Result<Option<Input>, StoreError>")]
+pub struct FetchInput(pub TaskId);
 
 /// How a task of that endpoint stands, and its output where it has one.
 #[derive(Message)]
@@ -382,6 +392,26 @@ impl Handler<Status> for RegistryActor {
         }
         let stored = self.ledger.get(task);
         Response::fut(async move { Ok(stored.await?.filter(|task| task.endpoint == endpoint)) })
+    }
+}
+
+impl Handler<Find> for RegistryActor {
+    type Result = Response<Result<Option<Task>, StoreError>>;
+
+    fn handle(&mut self, Find(task): Find, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        match self.live(task).or_else(|| self.recent.task(task).cloned()) {
+            Some(task) => Response::reply(Ok(Some(task))),
+            None => Response::fut(self.ledger.get(task)),
+        }
+    }
+}
+
+impl Handler<FetchInput> for RegistryActor {
+    type Result = ResponseFuture<Result<Option<Input>, StoreError>>;
+
+    fn handle(&mut self, FetchInput(task): FetchInput, _: &mut Self::Context) -> Self::Result {
+        self.ledger.input(task)
     }
 }
 

@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 
-use super::Route;
+use super::{Route, v1};
 use crate::app::App;
 use crate::config::Endpoint;
 use crate::wire;
@@ -24,9 +24,15 @@ fn page(endpoints: &[Endpoint]) -> Bytes {
         page.push('\n');
     }
     page.push_str("\nroutes\n");
-    for route in Route::ALL {
+    for route in Route::PLAIN {
         writeln!(page, "  {:<9}  {:<20} {}", route.methods(), route.template(), purpose(route))
             .expect("text can be written to");
+    }
+    page.push_str("\nthe native API\n");
+    for route in v1::Route::all() {
+        for (method, purpose) in route.purposes() {
+            writeln!(page, "  {:<6}  {:<34} {}", method, route.template(), purpose).expect("text can be written to");
+        }
     }
     page.into()
 }
@@ -44,5 +50,7 @@ fn purpose(route: Route) -> &'static str {
         Route::Livez | Route::Healthz => "200 while the process lives",
         Route::Readyz => "200 while new tasks are taken",
         Route::Metrics => "measures for Prometheus",
+        Route::OpenApi => "the native API described, OpenAPI 3.1",
+        Route::V1(_) => "the native API",
     }
 }

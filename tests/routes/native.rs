@@ -1,0 +1,92 @@
+//! The native API: tasks from submission to their end.
+
+use reqwest::Response;
+use serde_json::{Value, json};
+
+use crate::harness::{LONG, Service, unknown_id};
+
+/// Submits by the native API, and answers with the task.
+pub async fn submit(service: &Service, endpoint: &str, body: &'static str) -> Value {
+    let answer = service.post(&format!("/v1/endpoints/{endpoint}/tasks"), body).await;
+    assert_eq!(answer.status(), 202);
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    let task: Value = answer.json().await.unwrap();
+    assert_eq!(location, format!("/v1/tasks/{}", task["id"].as_str().unwrap()));
+    task
+}
+
+/// Asks until a task is in that state, and answers with it.
+pub async fn until(service: &Service, task: &Value, state: &str) -> Value {
+    let path = path_of(task, "");
+    for _ in 0..LONG.as_millis() {
+        let task: Value = service.ask("GET", &path).await.json().await.unwrap();
+        if task["state"] == state {
+            return task;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    panic!("{path} did not come to be {state}");
+}
+
+pub fn path_of(task: &Value, below: &str) -> String {
+    format!("/v1/tasks/{}{below}", task["id"].as_str().unwrap())
+}
+
+/// Checks an answer that is a problem, and answers with its detail.
+pub async fn assert_problem(answer: Response, status: u16, code: &str) -> String {
+    let problem: Value = {
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.status(), status);
+        answer.json().await.unwrap()
+    };
+    assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)), "{problem}");
+    problem["detail"].as_str().unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn a_task_is_submitted_found_and_answered() {
+    let service = Service::start().await;
+    let task = submit(&service, "echo", "rice").await;
+    assert_eq!((&task["endpoint"], &task["priority"], &task["input_bytes"]), (&json!("echo"), &json!(5), &json!(4)));
+    let task = until(&service, &task, "completed").await;
+    assert_eq!(task["output_bytes"], 4);
+    assert_eq!(service.ask("GET", &path_of(&task, "/output")).await.text().await.unwrap(), "rice");
+    assert_eq!(service.ask("GET", &path_of(&task, "/input")).await.text().await.unwrap(), "rice");
+    let page: Value = service.ask("GET", "/v1/tasks?endpoint=echo").await.json().await.unwrap();
+    assert_eq!(page, json!({ "tasks": [task], "next_cursor": null }));
+}
+
+#[actix_web::test]
+async fn cancel_and_retry_say_what_they_did() {
+    let service = Service::start().await;
+    let running = submit(&service, "gate", "1").await;
+    until(&service, &running, "in_progress").await;
+    let waiting = submit(&service, "gate", "2").await;
+
+    assert_problem(service.ask("POST", &path_of(&running, "/cancel")).await, 409, "already_started").await;
+    let canceled: Value = service.ask("POST", &path_of(&waiting, "/cancel")).await.json().await.unwrap();
+    assert_eq!((&canceled["result"], &canceled["task"]["state"]), (&json!("canceled"), &json!("canceled")));
+    assert_problem(service.ask("POST", &path_of(&running, "/retry")).await, 409, "not_finished").await;
+    let retried = service.ask("POST", &path_of(&waiting, "/retry")).await;
+    assert_eq!(retried.status(), 202);
+    service.open_gate();
+    let finished = until(&service, &running, "completed").await;
+    let late: Value = service.ask("POST", &path_of(&finished, "/cancel")).await.json().await.unwrap();
+    assert_eq!(late, json!({ "result": "already_finished", "task": finished }));
+}
+
+#[actix_web::test]
+async fn what_is_not_there_is_a_problem_with_a_code() {
+    let service = Service::start().await;
+    let unknown = format!("/v1/tasks/{}", unknown_id());
+    for below in ["", "/input", "/output"] {
+        assert_problem(service.ask("GET", &format!("{unknown}{below}")).await, 404, "task_not_found").await;
+    }
+    assert_problem(service.ask("GET", "/v1/tasks/rice").await, 404, "task_not_found").await;
+    assert_problem(service.ask("GET", "/v1/nowhere").await, 404, "no_such_route").await;
+    assert_problem(service.post("/v1/endpoints/nowhere/tasks", "x").await, 404, "endpoint_not_found").await;
+    assert_problem(service.ask("GET", "/v1/tasks?limit=0").await, 400, "bad_query").await;
+    let other = service.ask("PUT", "/v1/tasks").await;
+    assert_eq!(other.headers()["allow"], "GET, HEAD");
+    assert_problem(other, 405, "method_not_allowed").await;
+}
