@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,7 +36,9 @@ class Awaited:
                 except StopAsyncIteration:
                     return
         finally:
-            self._portal.call(made.aclose)
+            # One that was left half gone through may end after the portal.
+            with contextlib.suppress(RuntimeError):
+                self._portal.call(made.aclose)
 
 
 class Clients:

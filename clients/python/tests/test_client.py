@@ -66,25 +66,22 @@ def test_a_call_gives_the_output(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "content_type", "stored", "back"),
+    ("value", "content_type"),
     [
-        ({"é": [1, 2.5, None, True]}, None, "application/json", {"é": [1, 2.5, None, True]}),
-        ("text", None, "application/json", "text"),
-        (None, None, "application/json", None),
-        ("télé", "text/plain; charset=utf-8", "text/plain", "télé"),
-        (b"\xff\0", None, "application/octet-stream", b"\xff\0"),
-        (bytearray(b"RIFF"), "audio/wav", "audio/wav", b"RIFF"),
-        (b"", None, "application/octet-stream", b""),
+        ({"é": [1, 2.5, None, True]}, None),
+        ("text", None),
+        (None, None),
+        ("télé", "text/plain; charset=utf-8"),
+        (b"\xff\0", None),
+        (bytearray(b"RIFF"), "audio/wav"),
+        (b"", None),
     ],
 )
-def test_every_kind_of_input_comes_back_as_it_was(
-    client: Any, value: Any, content_type: str | None, stored: str, back: Any
-) -> None:
+def test_every_kind_of_input_comes_back_as_it_was(client: Any, value: Any, content_type: str | None) -> None:
     task = client.submit("echo", value, content_type=content_type)
-    assert client.input(task) == back
+    assert client.input(task) == value
     assert client.wait(task).state == "completed"
-    assert client.output(task) == back
-    del stored
+    assert client.output(task) == value
 
 
 def test_files_are_streamed_both_ways(client: Any, tmp_path: Path) -> None:
@@ -96,8 +93,6 @@ def test_files_are_streamed_both_ways(client: Any, tmp_path: Path) -> None:
         part = client.submit("echo", file)
     whole = client.submit("echo", source)
     memory = client.submit("echo", io.BytesIO(data))
-    pipe = subprocess.run(["cat", str(source)], stdout=subprocess.PIPE, check=True).stdout
-    assert pipe == data
 
     for task, expected in ((whole, data), (part, data[3:]), (memory, data)):
         assert client.wait(task).input_bytes == len(expected)
@@ -105,7 +100,7 @@ def test_files_are_streamed_both_ways(client: Any, tmp_path: Path) -> None:
         assert client.output_to(task, target) == target
         assert target.read_bytes() == expected
         assert client.input_to(task, target).read_bytes() == expected
-        assert os.listdir(tmp_path) == ["back", "recording.wav"] or set(os.listdir(tmp_path)) == {"back", source.name}
+        assert set(os.listdir(tmp_path)) == {"back", source.name}
 
 
 def test_what_cannot_be_read_ahead_is_streamed_without_a_length(client: Any) -> None:
@@ -144,7 +139,7 @@ def test_an_input_that_cannot_be_sent_says_so_before_anything_is(client: Any, tm
         client.submit("echo", 1, timeout=-1)
 
 
-def test_a_failed_task_raises_why(client: Any) -> None:
+def test_a_failed_task_raises_why(client: Any, tmp_path: Path) -> None:
     task = client.submit("work", {"fail": "no such style"})
     ended = client.wait(task)
     assert (ended.state, ended.failure.code) == ("failed", "failed")
@@ -158,7 +153,8 @@ def test_a_failed_task_raises_why(client: Any) -> None:
         client.call("work", {"fail": "input"})
     assert (raised.value.failure.code, raised.value.failure.retryable) == ("bad_input", False)
     with pytest.raises(TaskFailed):
-        client.output_to(task, os.devnull + "-never")
+        client.output_to(task, tmp_path / "never")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_waiting_task_is_canceled_and_says_so(client: Any) -> None:

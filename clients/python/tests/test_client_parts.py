@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from ekiben.client import Event, Retries, Task
+from ekiben.client import EkibenError, Event, QueueFull, Retries, Task
 from ekiben.client.bodies import decoded
 from ekiben.client.options import duration_text, tags_text, time_text
 from ekiben.client.results import parse_time
 from ekiben.client.streams import Events, Lines
+from ekiben.client.wire import Answer, ConnectionLost, Done, Repeat, Request, Sleep, advance, carry_out
 
 STREAM = (
     b": hello\n\nid: 0.0\nevent: submitted\ndata: {}\n\n"
@@ -45,6 +47,54 @@ def test_pauses_double_with_jitter_and_end() -> None:
     assert retries.pause(5) is None
     assert all(2.0 <= (retries.pause(1, retry_after=2.0) or 0.0) <= 2.5 for _ in range(200))
     assert retries.pause(1, retry_after=3.1) is None
+
+
+def play(request: Request, *replies: object, tries: int = 6) -> tuple[list[str], object]:
+    """What is done to carry a request out where these are the replies, and what comes of it."""
+    steps, told, reply = carry_out(request, Retries(tries=tries)), [], iter(replies)
+    command = advance(steps)
+    while not isinstance(command, Done):
+        told.append(type(command).__name__)
+        try:
+            command = advance(steps, None if isinstance(command, Sleep) else next(reply))
+        except EkibenError as error:
+            return told, error
+    return told, command.value
+
+
+def problem(status: int, code: str, **headers: str) -> Answer:
+    body = json.dumps({"code": code, "detail": "so it is"}).encode()
+    return Answer(status, {"content-type": "application/problem+json", **headers}, body)
+
+
+NO_ANSWER, NEVER_SENT = ConnectionLost("gone", sent=True), ConnectionLost("refused", sent=False)
+FULL, FINE = problem(503, "queue_full", **{"retry-after": "1"}), Answer(200, {})
+GET, RETRY = Request("GET", "/"), Request("POST", "/", repeat=Repeat.UNDONE)
+
+
+def test_a_request_is_made_again_where_that_may_help_and_does_no_harm() -> None:
+    again, once = ["Exchange", "Sleep", "Exchange"], ["Exchange"]
+    for first in (NO_ANSWER, NEVER_SENT, FULL, problem(502, ""), Answer(504, {}, b"<html>")):
+        assert play(GET, first, FINE) == (again, FINE)
+    for first in (NEVER_SENT, FULL):
+        assert play(RETRY, first, FINE) == (again, FINE)
+    for first in (NO_ANSWER, problem(502, "")):
+        assert play(RETRY, first, FINE)[0] == once
+    for first in (problem(404, "task_not_found"), problem(503, "task_failed"), problem(500, "store_failed")):
+        told, error = play(GET, first, FINE)
+        assert told == once and isinstance(error, EkibenError) and error.status == first.status
+    told, error = play(GET, FULL, FULL, FULL, tries=3)
+    assert told == ["Exchange", "Sleep"] * 2 + once
+    assert isinstance(error, QueueFull) and (error.retry_after, str(error)) == (1.0, "so it is (queue_full, 503)")
+    assert play(GET, problem(503, "x", **{"retry-after": "3600"}))[0] == once
+
+
+def test_what_a_task_answered_is_never_taken_for_a_word_of_the_server() -> None:
+    own = Answer(503, {"content-type": "application/problem+json"}, b'{"detail": "the model is ill"}')
+    assert play(Request("GET", "/", of_task=True), own) == (["Exchange"], own)
+    assert play(GET, own, FINE)[1] == FINE
+    waited = Answer(502, {"preference-applied": "wait=20", "ekiben-task-id": "0" * 32}, b"bad")
+    assert play(Request("POST", "/"), waited) == (["Exchange"], waited)
 
 
 def test_durations_times_and_tags_are_written_as_ekiben_reads_them() -> None:

@@ -255,7 +255,7 @@ class AsyncClient:
                 file.truncate()
             os.replace(part, path)
         except BaseException:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise
         return path
 

@@ -253,7 +253,7 @@ class Client:
                 file.truncate()
             os.replace(part, path)
         except BaseException:
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise
         return path
 

@@ -107,22 +107,23 @@ class Following(Verbs):
             )
             if answer.status == 204:
                 return
-            events, heard = Events(), 0
+            events, alive, heard = Events(), False, False
             broken: ConnectionLost | None = None
             try:
                 while True:
                     data: bytes = yield Read()
                     if not data:
                         break
+                    alive = True
                     for event in events.feed(data):
-                        heard += 1
+                        heard = True
                         heard_last = event.id or heard_last
                         yield Emit(event)
                         if event.last:
                             return
             except ConnectionLost as lost:
                 broken = lost
-            silent = 0 if heard else silent + 1
+            silent = 0 if alive else silent + 1
             # Ended, and nothing came: perhaps all was heard before.
             if broken is None and not heard and (yield from self.get(task)).finished:
                 return

@@ -81,8 +81,9 @@ class Answer:
 
     @property
     def is_problem(self) -> bool:
-        """Whether the API itself says that something is wrong. A failed task may have any answer."""
-        return self.status >= 400 and (self.content_type or "").partition(";")[0].strip().lower() == PROBLEM
+        """Whether the API itself says that something is wrong. What a task answered has its own form, and no code."""
+        kind = (self.content_type or "").partition(";")[0].strip().lower()
+        return self.status >= 400 and kind == PROBLEM and "code" in _object_or_nothing(self.body)
 
 
 class ConnectionLost(Exception):
