@@ -13,7 +13,7 @@ use ekiben_actors::lifecycle::Verdict;
 use ekiben_actors::store::embedded::{EmbeddedOptions, EmbeddedStore};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::store::{Lease, Ledger, ListQuery, Place, Run, Settlement, StartDurability, Store};
-use ekiben_actors::task::{EndpointName, Input, NewTask, Output, TaskId};
+use ekiben_actors::task::{EndpointName, Input, NewTask, Output, RunNotes, TaskId};
 use futures::future::join_all;
 use tokio::runtime::Runtime;
 
@@ -195,7 +195,7 @@ async fn round(course: &Course, number: usize) {
         }
         Workload::List => {
             let after = Some(anywhere(&course.leases, number));
-            let query = ListQuery { endpoint: Some(endpoint()), state: None, after, limit: 50 };
+            let query = ListQuery { endpoint: Some(endpoint()), after, ..ListQuery::newest(50) };
             store.list(query).await.expect("a page is read");
         }
     }
@@ -209,7 +209,7 @@ async fn insert(store: &dyn Store) -> Lease {
 async fn complete(store: &dyn Store, lease: Lease) {
     let verdict = Verdict::Completed(Output::new("application/json", vec![b'o'; BODY_BYTES]));
     let run = Some(Run { attempt: 1, started_at: SystemClock.now() });
-    let settlement = Settlement { lease, run, verdict, keep: Duration::from_secs(60) };
+    let settlement = Settlement { lease, run, verdict, keep: Duration::from_secs(60), notes: RunNotes::default() };
     store.settle(settlement).await.expect("a task is settled");
 }
 

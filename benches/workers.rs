@@ -16,7 +16,7 @@ use std::time::Duration;
 use ekiben_actors::clock::stopwatch;
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::process::{Process, ProcessOptions};
-use ekiben_actors::executor::{Attempt, Executor, Outputs, Progress};
+use ekiben_actors::executor::{Attempt, Executor, Outputs, Report};
 use ekiben_actors::prelude::{Endpoint, EndpointName, Input, Outcome, Output, State, TaskId};
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::store::embedded::{EmbeddedOptions, EmbeddedStore};
@@ -110,9 +110,10 @@ fn attempt() -> Attempt {
         task,
         endpoint: EndpointName::new("noop").expect("it is a name"),
         number: 1,
+        timeout: None,
         input: input(),
         cancellation: CancellationToken::new(),
-        progress: Progress::unwatched(),
+        report: Report::unwatched(),
         outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), 1 << 20),
     }
 }

@@ -10,15 +10,19 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
 use ekiben_actors::clock::{Clock, SystemClock};
 use ekiben_actors::system::System;
-use ekiben_actors::task::EndpointName;
+use ekiben_actors::task::{EndpointName, Priority};
 
 use crate::config::{self, Config};
+use crate::gates::Gates;
 use crate::traffic::Traffic;
 
 /// The state behind the routes, one for all workers.
 pub struct App {
     pub system: System,
     pub limits: Limits,
+    /// How far a submission may ask for other rules than its endpoint's.
+    pub submit: config::Submit,
+    pub gates: Gates,
     /// Set when the service stops taking tasks; told by `/readyz`. The Supervisor refuses by itself.
     pub draining: AtomicBool,
     /// Requests by route and answer, for the metrics.
@@ -65,6 +69,8 @@ pub struct Endpoint {
     pub kept_headers: Vec<HeaderName>,
     /// How long its finished tasks are kept.
     pub retention: Duration,
+    /// Of tasks whose submission does not say.
+    pub priority: Priority,
 }
 
 /// The headers that are kept with every task. Credentials are not among them, and the settings let no endpoint's
@@ -93,6 +99,8 @@ impl App {
                 read_rate_min: config.http.read_rate_min,
                 sync_wait: config.limits.sync_wait,
             },
+            submit: config.submit.clone(),
+            gates: Gates::new(config.http.submissions, config.http.waiting),
             draining: AtomicBool::new(false),
             traffic: Traffic::new(),
             clock: Arc::new(SystemClock),
@@ -144,6 +152,6 @@ impl From<&config::Endpoint> for Endpoint {
         let names = KEPT_HEADERS.into_iter().chain(forwarded);
         let mut kept_headers: Vec<HeaderName> = names.filter_map(|name| name.parse().ok()).collect();
         kept_headers.retain(|name| !NEVER_KEPT.contains(name));
-        Self { name: endpoint.name.clone(), kept_headers, retention: endpoint.retention }
+        Self { name: endpoint.name.clone(), kept_headers, retention: endpoint.retention, priority: endpoint.priority }
     }
 }

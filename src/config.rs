@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ekiben_actors::executor::batch::Form;
-use ekiben_actors::task::EndpointName;
+use ekiben_actors::lifecycle::RetryPolicy;
+use ekiben_actors::task::{EndpointName, Priority};
 
 mod endpoints;
 mod layers;
@@ -25,14 +26,15 @@ use section::Setting;
 
 pub use endpoints::endpoint_name;
 pub use layers::Sources;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use show::without_secrets;
-pub use units::{Size, show_time};
+pub use units::{Size, parse_time, show_time};
 
 /// Everything that can be set. Counts and times are as documented in `config.default.toml`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub http: Http,
+    pub submit: Submit,
     pub store: Store,
     pub results: Results,
     pub limits: Limits,
@@ -57,7 +59,30 @@ pub struct Http {
     /// Bytes a second that a body must average; 0 asks for nothing.
     pub read_rate_min: u64,
     pub header_bytes: usize,
+    /// Submissions that are taken in at a time.
+    pub submissions: usize,
+    /// Requests that wait for a task at a time.
+    pub waiting: usize,
     pub shutdown_grace: Duration,
+}
+
+/// How far a submission may ask for more than its endpoint's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submit {
+    pub delay: Duration,
+    /// Of `queue_ttl` too.
+    pub deadline: Duration,
+    pub timeout: Duration,
+    pub retention: Duration,
+    pub max_attempts: u32,
+    pub tags: usize,
+    /// Bytes of a tag's name.
+    pub tag_key: usize,
+    pub tag_value: usize,
+    /// How long it may ask to be answered with the result.
+    pub wait: Duration,
+    /// Bytes of an envelope, which is read in memory.
+    pub envelope: u64,
 }
 
 /// Where tasks are kept.
@@ -96,6 +121,8 @@ pub struct Limits {
     pub resident: usize,
     pub crash_budget: u32,
     pub put_backs: u32,
+    pub log_lines: usize,
+    pub log_bytes: usize,
     /// For endpoints that do not say otherwise: each [`Endpoint`] has its own `timeout`, resolved.
     pub run_time: Duration,
     pub sync_wait: Duration,
@@ -127,6 +154,10 @@ pub struct Endpoint {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    /// How often and when its tasks run again that failed.
+    pub retry: RetryPolicy,
+    /// Of tasks whose submission does not say.
+    pub priority: Priority,
     /// `None` where each task runs by itself.
     pub batch: Option<Batch>,
     /// Empty where nothing was said.
@@ -166,6 +197,14 @@ impl EndpointKind {
         }
     }
 
+    /// Statuses of an upstream after which a task runs again.
+    pub fn retry_statuses(&self) -> &[u16] {
+        match self {
+            EndpointKind::Http(upstream) => &upstream.retry_statuses,
+            EndpointKind::Process(_) | EndpointKind::Onnx(_) | EndpointKind::Demo(_) | EndpointKind::Noop => &[],
+        }
+    }
+
     /// Headers of a submission that its tasks keep beside those that all do; in lower case.
     pub fn forward_headers(&self) -> &[String] {
         match self {
@@ -189,7 +228,7 @@ pub struct Upstream {
     /// Headers of the answer that are kept, beside those always kept; in lower case.
     pub keep_headers: Vec<String>,
     pub connect_timeout: Duration,
-    /// Statuses after which a task runs again, within its crash budget.
+    /// Statuses after which a task runs again, whatever codes its retry policy names.
     pub retry_statuses: Vec<u16>,
     /// Asked whether the upstream is back once it was away.
     pub health: Option<String>,
@@ -214,6 +253,8 @@ pub struct Service {
     pub timeout: Duration,
     pub retention: Duration,
     pub queue: usize,
+    pub retry: RetryPolicy,
+    pub priority: Priority,
     pub batch: Option<Batch>,
 }
 
@@ -227,6 +268,8 @@ impl Service {
             timeout: self.timeout,
             retention: self.retention,
             queue: self.queue,
+            retry: self.retry.clone(),
+            priority: self.priority,
             batch: self.batch.clone(),
             description: String::new(),
             input: None,
@@ -323,6 +366,8 @@ impl Default for Config {
 
 #[cfg(test)]
 mod tests {
+    use ekiben_actors::task::FailureCode;
+
     use super::*;
 
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problems> {
@@ -418,6 +463,31 @@ mod tests {
         let of = |endpoint: &Endpoint| (endpoint.timeout.as_secs(), endpoint.retention.as_secs(), endpoint.queue);
         assert_eq!(of(&endpoints[0]), (300, 7 * 86_400, 10));
         assert_eq!(of(&endpoints[1]), (1, 3600, 3));
+    }
+
+    #[test]
+    fn an_endpoint_retries_what_may_pass_once_it_has_attempts_and_statuses_as_often_as_crashes() {
+        let text = "[limits]\ncrash_budget = 5\n[endpoints.a]\ntype = 'noop'\n\
+                    [endpoints.b]\ntype = 'noop'\nmax_attempts = 4\nbackoff = '2s'\nbackoff_max = '1s'\n\
+                    retry_on = ['bad_input', 'timeout']\n\
+                    [endpoints.c]\ntype = 'http'\nurl = 'http://127.0.0.1:1/'\nretry_statuses = [502]\n\
+                    [endpoints.d]\ntype = 'bentoml'\nurl = 'http://127.0.0.1:1'\nretry_statuses = [500]\nmax_attempts = 2";
+        let config = load(text, &[]).unwrap().config;
+        let [a, b, c] = &config.endpoints[..] else { panic!("three endpoints: {config:?}") };
+        assert_eq!(a.retry, RetryPolicy::default());
+        let seconds = Duration::from_secs;
+        // A cap under the first bound is no cap.
+        assert_eq!((b.retry.max_attempts, b.retry.backoff, b.retry.backoff_max), (4, seconds(2), seconds(2)));
+        assert_eq!(b.retry.codes, [FailureCode::BadInput, FailureCode::Timeout]);
+        assert_eq!((c.retry.max_attempts, &c.retry.codes[..]), (5, &[][..]));
+        assert_eq!(config.services[0].retry.max_attempts, 2);
+
+        let noop = "[endpoints.a]\ntype = 'noop'\n";
+        let codes =
+            "\"timout\" is no failure after which a task can run again; did you mean \"timeout\"? write some of";
+        assert_problem(&format!("{noop}retry_on = ['timout']"), "endpoints.a.retry_on", codes);
+        assert_problem(&format!("{noop}retry_on = ['deadline']"), "endpoints.a.retry_on", "\"deadline\" is no failure");
+        assert_problem(&format!("{noop}max_attempts = 0"), "endpoints.a.max_attempts", "the least is 1");
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Refusal {
 mod testing {
     //! What the endpoints' tests share: an attempt without a task around it.
 
-    use ekiben_actors::executor::{Attempt, Outputs, Progress};
+    use ekiben_actors::executor::{Attempt, Outputs, Report};
     use ekiben_actors::spool::{BlobName, Blobs};
     use ekiben_actors::task::{EndpointName, FailureCode, Input, Outcome, TaskId};
     use serde_json::Value;
@@ -85,9 +85,10 @@ mod testing {
             task,
             endpoint: EndpointName::new("demo").unwrap(),
             number: 1,
+            timeout: None,
             input,
             cancellation: Default::default(),
-            progress: Progress::unwatched(),
+            report: Report::unwatched(),
             outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), u64::MAX),
         }
     }

@@ -60,6 +60,9 @@ pub fn policy(endpoint: &Endpoint, executor: Arc<dyn Executor>) -> endpoint::End
         .timeout(endpoint.timeout)
         .retention(endpoint.retention)
         .queue_max(endpoint.queue as u64)
+        .max_attempts(endpoint.retry.max_attempts)
+        .backoff(endpoint.retry.backoff, endpoint.retry.backoff_max)
+        .retry_on(endpoint.retry.codes.iter().copied())
 }
 
 fn made(endpoint: &Endpoint) -> Result<Arc<dyn Executor>, Reason> {

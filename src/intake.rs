@@ -23,9 +23,10 @@ use flate2::write::{MultiGzDecoder, ZlibDecoder};
 use futures::{FutureExt, StreamExt};
 
 use crate::app::Limits;
+use crate::digest::Digester;
 use crate::error::ApiError;
 
-/// Takes in the body of a task to be.
+/// Takes in the body of a task to be, and adds it to the digest as it is kept.
 ///
 /// # Errors
 /// [`ApiError`]s about the body; nothing is left of it then.
@@ -35,14 +36,18 @@ pub async fn take_in(
     mut payload: Payload,
     blobs: &Blobs,
     limits: &Limits,
+    digest: Option<&mut Digester>,
 ) -> Result<Body, Error> {
-    match receive(task, headers, &mut payload, blobs, limits).await {
+    match receive(task, headers, &mut payload, blobs, limits, digest).await {
         Ok(body) => Ok(body),
-        Err(error) => {
-            let response = answer_unread(error.error_response(), payload);
-            Err(InternalError::from_response(error, response).into())
-        }
+        Err(error) => Err(refusal_unread(error, payload)),
     }
+}
+
+/// The refusal of a request whose body was not read to its end.
+pub fn refusal_unread(error: ApiError, unread: Payload) -> Error {
+    let response = answer_unread(error.error_response(), unread);
+    InternalError::from_response(error, response).into()
 }
 
 /// As [`take_in`], where the caller answers for what is left unread of the payload.
@@ -55,6 +60,7 @@ pub async fn receive(
     payload: &mut Payload,
     blobs: &Blobs,
     limits: &Limits,
+    mut digest: Option<&mut Digester>,
 ) -> Result<Body, ApiError> {
     let coding = Coding::of(headers)?;
     let declared = declared_len(headers);
@@ -68,13 +74,16 @@ pub async fn receive(
     let Some(first) = incoming.next().await? else { return Ok(Body::default()) };
     let whole = declared == Some(first.len() as u64);
     if whole && coding.is_none() && first.len() <= blobs.inline_max() {
+        if let Some(digest) = &mut digest {
+            digest.add(&first);
+        }
         // A copy, since the chunk is a part of the connection's buffer, which is much larger.
         return Ok(Body::Inline(Bytes::copy_from_slice(&first)));
     }
-    let spool = blobs.spool(BlobName::Input(task), limits.body);
+    let kept = Store { spool: blobs.spool(BlobName::Input(task), limits.body), digest };
     match coding {
-        None => store(first, incoming, spool).await,
-        Some(coding) => unpack(coding, first, incoming, spool).await,
+        None => store(first, incoming, kept).await,
+        Some(coding) => unpack(coding, first, incoming, kept).await,
     }
 }
 
@@ -83,23 +92,43 @@ fn declared_len(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-async fn store(first: Bytes, mut incoming: Incoming<'_>, mut spool: Spool) -> Result<Body, ApiError> {
-    let mut next = Some(first);
-    while let Some(chunk) = next {
-        spool.write(&chunk).await?;
-        next = incoming.next().await?;
-    }
-    Ok(spool.finish().await?)
+/// Where the bytes go, unpacked.
+struct Store<'a> {
+    spool: Spool,
+    digest: Option<&'a mut Digester>,
 }
 
-async fn unpack(coding: Coding, first: Bytes, mut incoming: Incoming<'_>, mut spool: Spool) -> Result<Body, ApiError> {
+impl Store<'_> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+        if let Some(digest) = &mut self.digest {
+            digest.add(bytes);
+        }
+        Ok(self.spool.write(bytes).await?)
+    }
+}
+
+async fn store(first: Bytes, mut incoming: Incoming<'_>, mut store: Store<'_>) -> Result<Body, ApiError> {
+    let mut next = Some(first);
+    while let Some(chunk) = next {
+        store.write(&chunk).await?;
+        next = incoming.next().await?;
+    }
+    Ok(store.spool.finish().await?)
+}
+
+async fn unpack(
+    coding: Coding,
+    first: Bytes,
+    mut incoming: Incoming<'_>,
+    mut store: Store<'_>,
+) -> Result<Body, ApiError> {
     let mut unpacker = Unpacker::new(coding);
     let mut next = Some(first);
     while let Some(chunk) = next {
         let mut packed = &chunk[..];
         while !packed.is_empty() {
             packed = unpacker.step(packed)?;
-            spool.write(unpacker.unpacked()).await?;
+            store.write(unpacker.unpacked()).await?;
             unpacker.clear();
             // A small body may unpack to a large one: others on this thread get their turn.
             tokio::task::yield_now().await;
@@ -107,8 +136,8 @@ async fn unpack(coding: Coding, first: Bytes, mut incoming: Incoming<'_>, mut sp
         next = incoming.next().await?;
     }
     unpacker.end()?;
-    spool.write(unpacker.unpacked()).await?;
-    Ok(spool.finish().await?)
+    store.write(unpacker.unpacked()).await?;
+    Ok(store.spool.finish().await?)
 }
 
 // ---- pace ----

@@ -6,6 +6,7 @@
 //! - [`cli`]: the commands of the binary; [`config`]: settings, from four layers to one typed tree.
 //! - [`serve`]: from settings to a service that runs, and back to nothing; [`telemetry`]: where log lines go.
 //! - [`routes`]: the URL map; [`app`]: what its handlers share; [`intake`]: request bodies on their way in;
+//!   `submission`: what a submission asks for; `digest`, `gates`: its input's digest, and how many at a time;
 //!   [`wire`] and [`error`]: answers and refusals as clients read them, on the native API `task_json` and `problem`;
 //!   [`traffic`]: what watches every request.
 //! - `executors`: settings made into what runs the work; `bentoml`: keeps up with the BentoML services behind us.
@@ -16,13 +17,16 @@ mod bentoml;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod digest;
 pub mod error;
 mod executors;
+mod gates;
 pub mod intake;
 pub mod metrics;
 mod problem;
 pub mod routes;
 pub mod serve;
+mod submission;
 mod task_json;
 pub mod telemetry;
 pub mod traffic;

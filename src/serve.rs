@@ -174,7 +174,12 @@ fn limits(config: &Config) -> Limits {
         output_max: config.limits.output,
         crash_budget: config.limits.crash_budget,
         put_backs: config.limits.put_backs,
+        max_attempts: config.submit.max_attempts,
+        run_time_max: config.submit.timeout,
+        retention_max: config.submit.retention,
         progress_interval: config.log.progress_interval,
+        log_lines: config.limits.log_lines,
+        log_bytes: config.limits.log_bytes,
         sweep_interval: config.results.sweep_interval,
         heartbeat: lease / 3,
         ..Limits::default()

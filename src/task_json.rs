@@ -85,7 +85,7 @@ impl<'a> TaskJson<'a> {
             timeout: options.and_then(|options| options.timeout).map(duration),
             max_attempts: options.and_then(|options| options.max_attempts),
             retention: options.and_then(|options| options.retention).map(duration),
-            cancel_requested: false,
+            cancel_requested: task.cancel_requested,
             batch: None,
             custom_id: None,
             progress: live.progress,

@@ -123,14 +123,22 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// The task has not finished, was canceled, or failed without an answer to replay.
 pub fn result(task: &Task, output: Option<Output>, method: &Method) -> Result<HttpResponse, ApiError> {
+    Ok(replay(answer_of(task, output)?, method))
+}
+
+/// What there is to replay of a finished task, or why there is nothing.
+///
+/// # Errors
+/// As for [`result`].
+pub fn answer_of(task: &Task, output: Option<Output>) -> Result<Output, ApiError> {
     match (task.state, output) {
         (State::Pending | State::InProgress, _) => Err(ApiError::NotCompleted(task.id)),
         (State::Canceled, _) => Err(ApiError::WasCanceled(task.id)),
-        (State::Completed, Some(output)) => Ok(replay(output, method)),
+        (State::Completed, Some(output)) => Ok(output),
         // It was swept while we looked.
         (State::Completed, None) => Err(ApiError::TaskNotFound { kept: None }),
         // What is below 400 is a result to every client.
-        (State::Failed, Some(answer)) if answer.status >= 400 => Ok(replay(answer, method)),
+        (State::Failed, Some(answer)) if answer.status >= 400 => Ok(answer),
         (State::Failed, _) => Err(failure(task)),
     }
 }

@@ -4,13 +4,21 @@
 
 #[path = "routes/bodies.rs"]
 mod bodies;
+#[path = "routes/fetching.rs"]
+mod fetching;
 #[path = "routes/harness.rs"]
 mod harness;
+#[path = "routes/listing.rs"]
+mod listing;
 #[path = "routes/native.rs"]
 mod native;
+#[path = "routes/openapi.rs"]
+mod openapi;
 #[path = "routes/paths.rs"]
 mod paths;
 #[path = "routes/service.rs"]
 mod service;
+#[path = "routes/submitting.rs"]
+mod submitting;
 #[path = "routes/tasks.rs"]
 mod tasks;

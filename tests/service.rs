@@ -20,6 +20,8 @@ mod observing;
 #[cfg(feature = "onnx")]
 #[path = "service/onnx.rs"]
 mod onnx;
+#[path = "service/openapi.rs"]
+mod openapi;
 #[allow(dead_code, reason = "the harness is whole; not every verb has a user at all times")]
 #[path = "service/program.rs"]
 mod program;
@@ -31,6 +33,8 @@ mod quick_starts;
 mod racing;
 #[path = "service/refusing.rs"]
 mod refusing;
+#[path = "service/retrying.rs"]
+mod retrying;
 #[path = "service/schema_changes.rs"]
 mod schema_changes;
 #[path = "service/stopping.rs"]

@@ -3,9 +3,8 @@
 //! An executor says what came of an attempt; what is made of that is decided in [`crate::lifecycle`]. It need
 //! not time itself, catch its panics or watch the drain: the TaskActor wraps every run alike.
 
-use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -25,11 +24,14 @@ pub mod http;
 pub mod onnx;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
+pub mod report;
+
+pub use report::Report;
 
 /// Runs the attempts of one endpoint.
 pub trait Executor: Send + Sync + 'static {
-    /// Runs one attempt, on a thread pool made for work. The future may be dropped at any await: when the
-    /// endpoint's timeout is over, or when the node drains and the grace time is.
+    /// Runs one attempt, on a thread pool made for work. The future may be dropped at any await: when its time or the
+    /// task's is over, when a client cancels it by force, or when the node drains and the grace time is over.
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Outcome>;
 
     /// What it takes and gives, where it knows that by itself; it may learn so later. What the endpoint's own
@@ -75,10 +77,13 @@ pub struct Attempt {
     pub endpoint: EndpointName,
     /// Counted from 1, through crashes and put-backs.
     pub number: u32,
+    /// How long it may take, where that is known; it is stopped then, whether or not it looks at this.
+    pub timeout: Option<Duration>,
     pub input: Input,
-    /// Fires when the attempt should stop: at a drain's end, or when its time is over.
+    /// Fires when the attempt should stop: at a drain's end, when its time is over, or when it is canceled by force.
     pub cancellation: CancellationToken,
-    pub progress: Progress,
+    /// Takes what it tells of itself: how far it has come, its log.
+    pub report: Report,
     pub outputs: Outputs,
 }
 
@@ -119,32 +124,5 @@ impl Outputs {
             spool.write(&chunk).await?;
         }
         Ok(spool.finish().await?)
-    }
-}
-
-/// Tells how far an attempt has come.
-#[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(f32) + Send + Sync>);
-
-impl Progress {
-    pub fn new(report: impl Fn(f32) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(report))
-    }
-
-    /// For attempts that nobody watches.
-    pub fn unwatched() -> Self {
-        Self::new(|_| ())
-    }
-
-    /// Reports the done part of the whole, from 0 to 1; what is outside is brought inside. Cheap, and may be
-    /// called from any thread as often as is convenient: what is too often is not passed on.
-    pub fn report(&self, fraction: f32) {
-        (self.0)(if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) });
-    }
-}
-
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Progress")
     }
 }

@@ -3,8 +3,9 @@
 //! Event names and fields are a stable interface, told in the README. Input and output bytes never appear.
 
 use crate::clock::millis_between;
+use crate::lifecycle::Setback;
 use crate::store::Pruned;
-use crate::task::{Failure, State, Task, TaskId};
+use crate::task::{State, Task, TaskId};
 
 /// The target of every line.
 pub const TARGET: &str = "ekiben::lifecycle";
@@ -18,6 +19,18 @@ pub fn submitted(task: &Task) {
         state = task.state.as_str(),
         input_bytes = task.input_bytes,
         "submitted"
+    );
+}
+
+/// A client wants the attempt that runs stopped, and the task canceled.
+pub fn cancel_requested(task: &Task) {
+    tracing::info!(
+        target: TARGET,
+        task_id = %task.id,
+        endpoint = task.endpoint.as_str(),
+        attempt = task.attempt,
+        state = task.state.as_str(),
+        "cancel_requested"
     );
 }
 
@@ -59,14 +72,17 @@ pub fn progressed(task: &Task, fraction: f32) {
     );
 }
 
-/// The task has ended, or waits again: after a drain cut its attempt short, or after the setback.
-pub fn settled(task: &Task, setback: Option<&Failure>) {
-    let event = match task.state {
-        State::Completed => "completed",
-        State::Failed => "failed",
-        State::Canceled => "canceled",
-        State::Pending | State::InProgress => "put_back",
+/// The task has ended, or waits again: after a drain cut its attempt short, or after the setback. `retrying` tells of an
+/// attempt that failed and will be followed by another, `put_back` of all others that did not end their task.
+pub fn settled(task: &Task, setback: Option<&Setback>) {
+    let event = match (task.state, setback) {
+        (State::Completed, _) => "completed",
+        (State::Failed, _) => "failed",
+        (State::Canceled, _) => "canceled",
+        (State::Pending | State::InProgress, Some(Setback::Failed(_))) => "retrying",
+        (State::Pending | State::InProgress, _) => "put_back",
     };
+    let failure = task.failure.as_deref().or(setback.and_then(Setback::failure));
     tracing::info!(
         target: TARGET,
         task_id = %task.id,
@@ -77,7 +93,7 @@ pub fn settled(task: &Task, setback: Option<&Failure>) {
         run_ms = run_ms(task),
         input_bytes = task.input_bytes,
         output_bytes = task.output_bytes,
-        error = task.failure.as_deref().or(setback).map(tracing::field::display),
+        error = failure.map(tracing::field::display),
         "{event}"
     );
 }
@@ -103,6 +119,17 @@ pub fn expired(pruned: &Pruned) {
         endpoint = pruned.endpoint.as_str(),
         state = pruned.state.as_str(),
         "expired"
+    );
+}
+
+/// A finished task was deleted because somebody asked for it.
+pub fn deleted(gone: &Pruned) {
+    tracing::info!(
+        target: TARGET,
+        task_id = %gone.id,
+        endpoint = gone.endpoint.as_str(),
+        state = gone.state.as_str(),
+        "deleted"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Counters and histograms that their owner keeps without locks and hands out as copies.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Upper bounds, in seconds, for times a task waits or runs: from half a millisecond to a day.
 pub const TASK_SECONDS: &[f64] = &[
@@ -48,6 +48,24 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
+    /// The value that this share of all values is at or under, from 0 to 1, as if they lay evenly within their bounds;
+    /// what is over every bound counts as the last. `None` where nothing was observed.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let wanted = share * self.count() as f64;
+        let (mut below, mut least) = (0.0, 0.0);
+        for (bound, count) in self.buckets() {
+            let up_to = below + count as f64;
+            if count > 0 && up_to >= wanted {
+                if bound.is_infinite() {
+                    return self.bounds.last().copied();
+                }
+                return Some(least + (bound - least) * (wanted - below) / count as f64);
+            }
+            (below, least) = (up_to, bound);
+        }
+        None
+    }
+
     /// Each bound with the count that fell at or under it and over the one before; the last bound is infinite.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
@@ -55,9 +73,74 @@ impl Histogram {
     }
 }
 
+/// How many came within the last minute, to the second.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    begun: Instant,
+    /// One count a second of a minute, and the second each is of, counted from the beginning.
+    seconds: [(u64, u32); 60],
+}
+
+impl Rate {
+    pub fn new(now: Instant) -> Self {
+        Self { begun: now, seconds: [(0, 0); 60] }
+    }
+
+    /// One more came.
+    pub fn note(&mut self, now: Instant) {
+        let second = self.second(now);
+        let slot = &mut self.seconds[(second % 60) as usize];
+        if slot.0 != second {
+            *slot = (second, 0);
+        }
+        slot.1 = slot.1.saturating_add(1);
+    }
+
+    pub fn per_minute(&self, now: Instant) -> u64 {
+        let now = self.second(now);
+        let lately = self.seconds.iter().filter(|(second, _)| second + 60 > now && *second <= now);
+        lately.map(|(_, count)| u64::from(*count)).sum()
+    }
+
+    fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begun).as_secs()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::stopwatch;
+
+    #[test]
+    fn a_rate_counts_the_last_minute_and_no_more() {
+        let begun = stopwatch();
+        let after = |seconds: u64| begun + Duration::from_secs(seconds);
+        let mut rate = Rate::new(begun);
+        assert_eq!(rate.per_minute(after(0)), 0);
+        for second in [0, 0, 30, 59, 60] {
+            rate.note(after(second));
+        }
+        assert_eq!(rate.per_minute(after(59)), 2, "the slot of the first second is the latest's by now");
+        assert_eq!(rate.per_minute(after(60)), 3);
+        assert_eq!(rate.per_minute(after(90)), 2);
+        assert_eq!(rate.per_minute(after(1000)), 0);
+    }
+
+    #[test]
+    fn a_quantile_lies_within_the_bounds_that_its_share_falls_in() {
+        let mut histogram = Histogram::new(&[1.0, 2.0, 4.0]);
+        assert_eq!(histogram.quantile(0.5), None);
+        for value in [0.5, 3.0, 3.0, 3.0] {
+            histogram.observe(value);
+        }
+        assert_eq!(histogram.quantile(0.25), Some(1.0));
+        assert_eq!(histogram.quantile(1.0), Some(4.0));
+        let median = histogram.quantile(0.5).unwrap();
+        assert!(median > 2.0 && median < 4.0, "{median}");
+        histogram.observe(100.0);
+        assert_eq!(histogram.quantile(0.99), Some(4.0));
+    }
 
     #[test]
     fn a_value_falls_in_the_first_bucket_whose_bound_it_does_not_exceed() {

@@ -8,23 +8,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Response, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
+use crate::clock::stopwatch;
+use crate::executor::Report;
 use crate::journal;
-use crate::lifecycle::Verdict;
-use crate::measure::{Histogram, TASK_SECONDS};
+use crate::lifecycle::{Setback, Verdict};
+use crate::measure::{Histogram, Rate, TASK_SECONDS};
 use crate::store::{
-    Count, Lease, Ledger, ListQuery, Pruned, Run, Settled, Settlement, StartDurability, Started, StoreError,
+    Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
+    StoreError,
 };
-use crate::task::{EndpointName, Failure, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
+use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
+mod following;
 mod recent;
 mod waiting;
 
+pub use following::{Follow, Followed, Standing};
+
+use following::Following;
 use recent::Recent;
 use waiting::Waiting;
 
@@ -45,15 +53,21 @@ pub struct AttemptStarted {
     pub lease: Lease,
     pub run: Run,
     pub durability: StartDurability,
+    /// What takes what the attempt tells.
+    pub report: Report,
 }
 
-/// An attempt has come so far, from 0 to 1.
+/// The report of a running attempt has something new.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Progressed {
     pub task: TaskId,
-    pub fraction: f32,
 }
+
+/// A client wants the attempt that runs stopped, and the task canceled; the answer comes when that is durable.
+#[derive(Message)]
+#[rtype(result = "Result<Settled, StoreError>")]
+pub struct RequestCancel(pub Lease);
 
 /// A verdict to record; the answer comes when it is durable.
 #[derive(Message)]
@@ -64,6 +78,11 @@ pub struct Settle(pub Settlement);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SettledInStore(pub Task);
+
+/// Deletes a finished task with all that is kept of it.
+#[derive(Message)]
+#[rtype(result = "Result<Deleted, StoreError>")]
+pub struct Delete(pub TaskId);
 
 /// No more news will come: whoever waits for a task is to be sent away.
 #[derive(Message)]
@@ -98,6 +117,13 @@ pub struct Fetch {
     pub endpoint: EndpointName,
 }
 
+/// What is known of the attempts of a task, in the order of their numbers; empty for an unknown one.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<AttemptRecord>, StoreError>")]
+pub struct Attempts {
+    pub task: TaskId,
+}
+
 /// To be told when a task ends.
 #[derive(Message)]
 #[rtype(result = "Result<Watched, StoreError>")]
@@ -114,9 +140,25 @@ pub enum Watched {
     Unknown,
 }
 
+/// What a task's latest attempt told of itself, where that is at hand: while it runs, and as long as the finished task
+/// is kept in memory.
+#[derive(Message)]
+#[rtype(result = "Option<Told>")]
+pub struct Live {
+    pub task: TaskId,
+}
+
+/// What `Live` answers.
+#[derive(Debug)]
+pub struct Told {
+    /// The number of the attempt.
+    pub attempt: u32,
+    pub report: Report,
+}
+
 /// A page of tasks.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Task>, StoreError>")]
+#[rtype(result = "Result<Page, StoreError>")]
 pub struct List(pub ListQuery);
 
 /// How many tasks there are, by endpoint and state.
@@ -139,6 +181,7 @@ pub struct EndpointMeasures {
     pub queue_seconds: Histogram,
     /// Seconds from started to settled, one an attempt.
     pub run_seconds: Histogram,
+    finished_lately: Rate,
 }
 
 impl EndpointMeasures {
@@ -148,7 +191,13 @@ impl EndpointMeasures {
             finished: HashMap::new(),
             queue_seconds: Histogram::new(TASK_SECONDS),
             run_seconds: Histogram::new(TASK_SECONDS),
+            finished_lately: Rate::new(stopwatch()),
         }
+    }
+
+    /// How many ended within the last minute.
+    pub fn finished_per_minute(&self) -> u64 {
+        self.finished_lately.per_minute(stopwatch())
     }
 }
 
@@ -159,15 +208,24 @@ pub struct RegistryActor {
     ledger: Arc<dyn Ledger>,
     waiting: Waiting,
     /// As many as there are slots at most.
-    running: HashMap<TaskId, Task>,
+    running: HashMap<TaskId, Running>,
     recent: Recent,
     watchers: HashMap<TaskId, Vec<oneshot::Sender<Task>>>,
+    following: Following,
     measures: HashMap<EndpointName, EndpointMeasures>,
     sweep_interval: Duration,
     sweeping: bool,
     dismissed: bool,
     turns: Turns,
     _sentinel: Sentinel,
+}
+
+/// A task whose attempt runs.
+struct Running {
+    task: Task,
+    report: Report,
+    /// The fraction that was logged last.
+    logged: Option<f32>,
 }
 
 impl RegistryActor {
@@ -178,6 +236,7 @@ impl RegistryActor {
             running: HashMap::new(),
             recent: Recent::new(memory),
             watchers: HashMap::new(),
+            following: Following::default(),
             measures: HashMap::new(),
             sweep_interval,
             sweeping: false,
@@ -189,7 +248,19 @@ impl RegistryActor {
 
     /// A task of this node that has not ended.
     fn live(&self, task: TaskId) -> Option<Task> {
-        self.running.get(&task).cloned().or_else(|| self.waiting.get(task))
+        self.running.get(&task).map(|running| running.task.clone()).or_else(|| self.waiting.get(task))
+    }
+
+    /// How a task stands, where that is at hand.
+    fn standing(&self, task: TaskId) -> Option<Standing> {
+        if let Some(running) = self.running.get(&task) {
+            return Some(Standing { task: running.task.clone(), report: Some(running.report.clone()) });
+        }
+        if let Some(task) = self.waiting.get(task) {
+            return Some(Standing { task, report: None });
+        }
+        let finished = self.recent.task(task)?.clone();
+        Some(Standing { report: self.recent.report(task).cloned(), task: finished })
     }
 
     fn forget_live(&mut self, task: TaskId) {
@@ -202,7 +273,7 @@ impl RegistryActor {
     }
 
     /// A start as the rest of the world sees it: at once, while the store writes it.
-    fn note_start(&mut self, task: TaskId, run: Run) {
+    fn note_start(&mut self, task: TaskId, run: Run, report: Report) {
         let Some(mut task) = self.waiting.remove(task) else { return };
         task.state = State::InProgress;
         task.attempt = run.attempt;
@@ -210,14 +281,17 @@ impl RegistryActor {
         journal::started(&task);
         let queued = seconds_between(task.due_at, run.started_at);
         self.measures_of(&task.endpoint).queue_seconds.observe(queued);
-        self.running.insert(task.id, task);
+        self.following.tell(task.id, || Standing { task: task.clone(), report: Some(report.clone()) });
+        self.running.insert(task.id, Running { task, report, logged: None });
     }
 
     /// Takes over what the store has recorded, and tells those who wait for it.
-    fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Failure>) {
+    fn note_settled(&mut self, task: Task, output: Option<Output>, setback: Option<&Setback>) {
         journal::settled(&task, setback);
-        self.measure_settled(&task);
+        self.measure_settled(&task, self.running.contains_key(&task.id));
+        let report = self.running.get(&task.id).map(|running| running.report.clone()).filter(Report::has_told);
         self.forget_live(task.id);
+        self.following.tell(task.id, || Standing { task: task.clone(), report: report.clone() });
         if !task.state.is_finished() {
             return;
         }
@@ -225,22 +299,25 @@ impl RegistryActor {
             // A watcher that has gone away is not missed.
             let _ = watcher.send(task.clone());
         }
-        self.recent.keep(task, output);
+        self.recent.keep(task, output, report);
     }
 
-    fn measure_settled(&mut self, task: &Task) {
+    fn measure_settled(&mut self, task: &Task, ran: bool) {
         let measures = self.measures_of(&task.endpoint);
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
+            measures.finished_lately.note(stopwatch());
         }
-        if let (Some(started), Some(finished)) = (task.started_at, task.finished_at) {
+        // One that ended while it waited has a start of an earlier attempt, if any.
+        if let (true, Some(started), Some(finished)) = (ran, task.started_at, task.finished_at) {
             measures.run_seconds.observe(seconds_between(started, finished));
         }
     }
 
     /// Deletes what has expired, batch after batch, unless that is under way already.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
+        self.following.tidy();
         if self.sweeping {
             return;
         }
@@ -290,18 +367,56 @@ impl Handler<AttemptStarted> for RegistryActor {
 
     fn handle(&mut self, started: AttemptStarted, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
-        self.note_start(started.lease.task, started.run);
+        self.note_start(started.lease.task, started.run, started.report);
         Response::fut(self.ledger.start(started.lease, started.run, started.durability))
+    }
+}
+
+impl Handler<RequestCancel> for RegistryActor {
+    type Result = ResponseFuture<Result<Settled, StoreError>>;
+
+    fn handle(&mut self, RequestCancel(lease): RequestCancel, ctx: &mut Self::Context) -> Self::Result {
+        let (requesting, registry) = (self.ledger.request_cancel(lease), ctx.address());
+        Box::pin(async move {
+            let requested = requesting.await;
+            if let Ok(Settled::Recorded(task)) = &requested {
+                registry.do_send(CancelNoted(task.id));
+            }
+            requested
+        })
+    }
+}
+
+/// The store has recorded that the task is to be canceled.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CancelNoted(TaskId);
+
+impl Handler<CancelNoted> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, CancelNoted(task): CancelNoted, _: &mut Self::Context) {
+        if let Some(running) = self.running.get_mut(&task) {
+            running.task.cancel_requested = true;
+            journal::cancel_requested(&running.task);
+            let (now, report) = (&running.task, &running.report);
+            self.following.tell(task, || Standing { task: now.clone(), report: Some(report.clone()) });
+        }
     }
 }
 
 impl Handler<Progressed> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, Progressed { task, fraction }: Progressed, _: &mut Self::Context) {
-        if let Some(task) = self.running.get(&task) {
-            journal::progressed(task, fraction);
+    fn handle(&mut self, Progressed { task }: Progressed, _: &mut Self::Context) {
+        let Some(running) = self.running.get_mut(&task) else { return };
+        let fraction = running.report.latest().and_then(|progress| progress.fraction);
+        if let Some(fraction) = fraction.filter(|_| fraction != running.logged) {
+            running.logged = Some(fraction);
+            journal::progressed(&running.task, fraction);
         }
+        let (now, report) = (&running.task, &running.report);
+        self.following.tell(task, || Standing { task: now.clone(), report: Some(report.clone()) });
     }
 }
 
@@ -314,11 +429,11 @@ impl Handler<Settle> for RegistryActor {
         let output = match &settlement.verdict {
             Verdict::Completed(output) => Some(output.clone()),
             Verdict::Failed(_, answer) => answer.clone(),
-            Verdict::Canceled | Verdict::Again { .. } => None,
+            Verdict::Canceled(_) | Verdict::Again { .. } => None,
         };
         let setback = match &settlement.verdict {
-            Verdict::Again { setback, .. } => setback.failure().cloned(),
-            Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled => None,
+            Verdict::Again { setback, .. } => Some(setback.clone()),
+            Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled(_) => None,
         };
         let (settling, registry) = (self.ledger.settle(settlement), ctx.address());
         Box::pin(async move {
@@ -340,7 +455,7 @@ struct Noted {
     task: Task,
     output: Option<Output>,
     /// What put the task back, where something did.
-    setback: Option<Failure>,
+    setback: Option<Setback>,
 }
 
 impl Handler<Noted> for RegistryActor {
@@ -373,12 +488,27 @@ impl Handler<SettledInStore> for RegistryActor {
     }
 }
 
+impl Handler<Delete> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<Deleted, StoreError>>;
+
+    fn handle(&mut self, Delete(task): Delete, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.ledger.delete(task).into_actor(self).map(|deleted, this, _| {
+            if let Ok(Deleted::Deleted(gone)) = &deleted {
+                this.recent.forget_for_good(gone.id);
+                journal::deleted(gone);
+            }
+            deleted
+        }))
+    }
+}
+
 impl Handler<DismissWatchers> for RegistryActor {
     type Result = ();
 
     fn handle(&mut self, _: DismissWatchers, _: &mut Self::Context) {
         self.dismissed = true;
         self.watchers.clear();
+        self.following.dismiss();
     }
 }
 
@@ -437,6 +567,15 @@ impl Handler<Fetch> for RegistryActor {
     }
 }
 
+impl Handler<Attempts> for RegistryActor {
+    type Result = ResponseFuture<Result<Vec<AttemptRecord>, StoreError>>;
+
+    fn handle(&mut self, Attempts { task }: Attempts, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        self.ledger.attempts(task)
+    }
+}
+
 impl Handler<Watch> for RegistryActor {
     type Result = Response<Result<Watched, StoreError>>;
 
@@ -465,8 +604,38 @@ impl Handler<Watch> for RegistryActor {
     }
 }
 
+impl Handler<Follow> for RegistryActor {
+    type Result = Response<Result<Option<Followed>, StoreError>>;
+
+    fn handle(&mut self, Follow { task }: Follow, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        // Joined first, read after: what changes in between is told.
+        let news = self.following.join(task);
+        if let Some(standing) = self.standing(task) {
+            return Response::reply(Ok(Some(Followed { standing: Arc::new(standing), news })));
+        }
+        let stored = self.ledger.get(task);
+        Response::fut(async move {
+            let found = stored.await?;
+            Ok(found.map(|task| Followed { standing: Arc::new(Standing { task, report: None }), news }))
+        })
+    }
+}
+
+impl Handler<Live> for RegistryActor {
+    type Result = MessageResult<Live>;
+
+    fn handle(&mut self, Live { task }: Live, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        let standing = self.standing(task);
+        MessageResult(
+            standing.and_then(|Standing { task, report }| Some(Told { attempt: task.attempt, report: report? })),
+        )
+    }
+}
+
 impl Handler<List> for RegistryActor {
-    type Result = ResponseFuture<Result<Vec<Task>, StoreError>>;
+    type Result = ResponseFuture<Result<Page, StoreError>>;
 
     fn handle(&mut self, List(query): List, _: &mut Self::Context) -> Self::Result {
         self.ledger.list(query)

@@ -226,12 +226,22 @@ pub async fn whole(body: Body) -> io::Result<Bytes> {
 
 /// The bytes of a body, in chunks; a file is read on threads that may block.
 pub fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::try_unfold((body, 0), |(body, offset)| async move {
+    let end = body.len();
+    chunks_between(body, 0, end)
+}
+
+/// The bytes of a body from `start` up to `end`, which is not past the body's own, in chunks.
+pub fn chunks_between(body: Body, start: u64, end: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    stream::try_unfold((body, start), move |(body, offset)| async move {
         let chunk = match &body {
-            Body::Inline(bytes) => bytes.slice(usize::try_from(offset).map_err(io::Error::other)?..),
+            Body::Inline(bytes) => {
+                let place = |offset| usize::try_from(offset).map_err(io::Error::other);
+                bytes.slice(place(offset)?..place(end)?)
+            }
             Body::File(file) => {
                 let file = file.clone();
-                let read = spawn_blocking(move || file.read_at(offset, CHUNK));
+                let most = usize::try_from(end - offset).unwrap_or(usize::MAX).min(CHUNK);
+                let read = spawn_blocking(move || file.read_at(offset, most));
                 read.await.map_err(io::Error::other)??
             }
         };
@@ -266,6 +276,21 @@ mod tests {
         assert!(matches!(small, Body::Inline(_)) && matches!(large, Body::File(_)));
         let read: Vec<Bytes> = chunks(large).try_collect().await.unwrap();
         assert_eq!(read.concat(), bytes);
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_body_is_read_wherever_the_body_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_folder(folder.path(), 4096);
+        let bytes: Vec<u8> = (0..2 * CHUNK + 17).map(|i| (i % 251) as u8).collect();
+        let file = spooled(&blobs, BlobName::Input(TaskId::generate()), &bytes).await;
+        for body in [file, Body::from(bytes.clone())] {
+            for (start, end) in [(0, 0), (0, 1), (5, CHUNK + 9), (CHUNK - 1, 2 * CHUNK + 17), (7, 7)] {
+                let part = chunks_between(body.clone(), start as u64, end as u64);
+                let read: Vec<Bytes> = part.try_collect().await.unwrap();
+                assert_eq!(read.concat(), bytes[start..end]);
+            }
+        }
     }
 
     #[tokio::test]

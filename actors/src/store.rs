@@ -17,16 +17,23 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::clock;
-use crate::lifecycle::{Retention, Verdict};
+use crate::lifecycle::{Retention, Setback, Verdict};
 use crate::measure::Histogram;
 use crate::spool::Blobs;
-use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId, Timestamp};
+use crate::task::{
+    AttemptOutcome, AttemptRecord, EndpointName, Input, InputDigest, NewTask, Output, RunNotes, State, Task, TaskId,
+    Timestamp,
+};
 
 pub mod conformance;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod faulty;
 pub mod memory;
+mod paging;
+
+use paging::Pager;
+pub use paging::{ListQuery, Page, WALK_MAX};
 
 /// An answer of a store. It comes although nobody waits for it: dropping the future takes nothing back.
 pub type Answer<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -68,8 +75,29 @@ pub struct Enqueued {
     pub task: Task,
     /// The lease, where the place was [`Place::Here`] and the task is new.
     pub lease: Option<Lease>,
-    /// Whether the idempotency key was known; `task` is then the first task of that key.
-    pub known: bool,
+    pub novelty: Novelty,
+}
+
+/// What a submission is to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    /// A task of its own, recorded now.
+    New,
+    /// Its idempotency key was known, and nothing says that its input is another one: the task is the first one of
+    /// that key. A submission or a first task without a digest has nothing to compare.
+    Replay,
+    /// Its idempotency key was known, with another input. The task is the first one of that key.
+    OtherInput,
+}
+
+impl Novelty {
+    /// What the submission is, going by the digest of its input and that of the first task with its key.
+    fn of_known_key(digest: Option<InputDigest>, first: Option<InputDigest>) -> Self {
+        match (digest, first) {
+            (Some(digest), Some(first)) if digest != first => Novelty::OtherInput,
+            (Some(_) | None, Some(_) | None) => Novelty::Replay,
+        }
+    }
 }
 
 /// A wish to run a finished task's input once more, as a new task.
@@ -143,12 +171,23 @@ pub struct Reclaims {
     pub crashed: Vec<Task>,
     /// Those whose crash budget is spent: failed as `lost`.
     pub lost: Vec<Task>,
+    /// Those whose attempt died with its node when it was to be canceled by force.
+    pub canceled: Vec<Task>,
 }
 
 impl Reclaims {
     pub fn is_empty(&self) -> bool {
-        self.waiting == 0 && self.crashed.is_empty() && self.lost.is_empty()
+        self.waiting == 0 && self.crashed.is_empty() && self.lost.is_empty() && self.canceled.is_empty()
     }
+}
+
+/// What `overdue` did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// The tasks that are settled now; the call did it.
+    pub settled: Vec<Task>,
+    /// When the next time of a task that nobody holds will be over, if any has one.
+    pub next: Option<Timestamp>,
 }
 
 /// Whether a start must be on disk before the attempt may run.
@@ -192,18 +231,20 @@ pub struct Settlement {
     /// `None` when it never ran.
     pub run: Option<Run>,
     pub verdict: Verdict,
-    /// How long the finished task is kept.
+    /// How long the finished task is kept where it does not say so itself.
     pub keep: Duration,
+    /// What the run told of itself.
+    pub notes: RunNotes,
 }
 
-/// Which tasks to list.
-#[derive(Clone, Debug)]
-pub struct ListQuery {
-    pub endpoint: Option<EndpointName>,
-    pub state: Option<State>,
-    /// The last id of the page before; `None` for the first page.
-    pub after: Option<TaskId>,
-    pub limit: usize,
+/// What `delete` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The call did it.
+    Deleted(Pruned),
+    /// The task has not finished yet.
+    Unfinished(State),
+    Unknown,
 }
 
 /// How many tasks of an endpoint are in a state.
@@ -235,14 +276,41 @@ fn recorded(new: &NewTask, now: Timestamp) -> Task {
     }
 }
 
+/// The task that a finished one becomes when it is submitted once more. It has the priority, the options and, reckoned
+/// anew, the times of that one.
+fn resubmitted(original: &Task, id: TaskId, now: Timestamp) -> Task {
+    let anew = |time: Option<Timestamp>| {
+        time.map(|time| clock::after(now, (time - original.submitted_at).to_std().unwrap_or_default()))
+    };
+    Task {
+        priority: original.priority,
+        input_bytes: original.input_bytes,
+        start_by: anew(original.start_by),
+        deadline: anew(original.deadline),
+        options: original.options.clone(),
+        ..Task::submitted(id, original.endpoint.clone(), now)
+    }
+}
+
+/// How an attempt ended that did not end its task.
+fn ended_by(setback: &Setback) -> AttemptOutcome {
+    match setback {
+        Setback::Interrupted => AttemptOutcome::Interrupted,
+        Setback::PutBack(_) => AttemptOutcome::PutBack,
+        Setback::Crashed(_) => AttemptOutcome::Crashed,
+        Setback::Failed(_) => AttemptOutcome::Failed,
+    }
+}
+
 /// What the Supervisor does with the store.
 pub trait Queue: Send + Sync + 'static {
     /// Records tasks, all or none; when it answers, they survive a crash. A task whose idempotency key is
-    /// known to its endpoint is not recorded again: its first task is returned. An id that is used already is
+    /// known to its endpoint is not recorded again: its first task is returned, and whether the input is the same. An id that is used already is
     /// [`StoreError::Failed`].
     fn enqueue(&self, tasks: Vec<(NewTask, Place)>) -> Answer<Vec<Enqueued>>;
 
-    /// Records a new task with the stored input, headers and priority of a finished one.
+    /// Records a new task with the stored input, headers, priority and options of a finished one, and its times reckoned
+    /// anew.
     fn resubmit(&self, wish: Resubmit) -> Answer<Resubmitted>;
 
     /// Takes due tasks that nobody holds: of each endpoint the most urgent first, then the longest due, then
@@ -260,6 +328,10 @@ pub trait Queue: Send + Sync + 'static {
     /// Answers empty when there is none left.
     fn reclaim(&self, max: usize, policy: ReclaimPolicy) -> Answer<Reclaims>;
 
+    /// Settles up to `max` pending tasks that nobody holds and whose own time is over, by
+    /// [`crate::lifecycle::overdue`]; the longest over first, then the oldest.
+    fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue>;
+
     /// How many pending tasks wait, by endpoint, held or not.
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>>;
 }
@@ -269,11 +341,19 @@ pub trait Ledger: Send + Sync + 'static {
     /// Records that an attempt starts, if the lease's fence still holds.
     fn start(&self, lease: Lease, run: Run, durability: StartDurability) -> Answer<Started>;
 
+    /// Records that a task which has started is to be canceled, if the lease's fence still holds; durable when it
+    /// answers. From then on it does not run again: what would put it back cancels it, whoever decides that.
+    fn request_cancel(&self, lease: Lease) -> Answer<Settled>;
+
     /// Records a verdict once, if the lease's fence still holds; durable when it answers. A task that
     /// waits again is held by nobody.
     fn settle(&self, settlement: Settlement) -> Answer<Settled>;
 
     fn get(&self, task: TaskId) -> Answer<Option<Task>>;
+
+    /// What is known of a task's attempts, in the order of their numbers: of many, the first few and the newest
+    /// ([`AttemptRecord::KEPT_MAX`]). Empty for an unknown task.
+    fn attempts(&self, task: TaskId) -> Answer<Vec<AttemptRecord>>;
 
     /// The stored input of a task; `None` for an unknown one.
     fn input(&self, task: TaskId) -> Answer<Option<Input>>;
@@ -282,10 +362,14 @@ pub trait Ledger: Send + Sync + 'static {
     fn output(&self, task: TaskId) -> Answer<Option<Output>>;
 
     /// A page of tasks, newest id first, stable while tasks arrive.
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>>;
+    /// It may be shorter than asked for although more would follow: a store looks at a bounded number of tasks.
+    fn list(&self, query: ListQuery) -> Answer<Page>;
 
     /// How many tasks there are, by endpoint and state; combinations with none may be left out.
     fn counts(&self) -> Answer<Vec<Count>>;
+
+    /// Deletes a finished task at once, with its input, its output and its idempotency key.
+    fn delete(&self, task: TaskId) -> Answer<Deleted>;
 
     /// Deletes up to `max` finished tasks whose time to be kept is over, with their inputs and outputs.
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>>;

@@ -20,21 +20,23 @@ use crate::alarm::Sentinel;
 use crate::clock::{Clock, stopwatch};
 use crate::endpoint::Endpoint;
 use crate::journal;
-use crate::lifecycle::Retention;
+use crate::lifecycle::{Retention, Times};
 use crate::limits::Limits;
 use crate::registry::{Admitted, RegistryActor, SettledInStore};
-use crate::store::{Canceled, Enqueued, Lease, Place, Queue, Resubmit, Resubmitted, StoreError};
+use crate::store::{Canceled, Enqueued, Lease, Novelty, Place, Queue, Resubmit, Resubmitted, StoreError};
 use crate::task::{EndpointName, Input, State, Task, TaskId};
-use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, TaskActor};
+use crate::task_actor::{Crew, Ended, Ending, Interrupt, Interrupted, Pressure, Start, StopRun, Stopping, TaskActor};
 use crate::turns::Turns;
 
+mod bounds;
 mod commands;
 mod intake;
 mod line;
+mod overdue;
 mod pace;
 
 pub use commands::{
-    AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Retry, RetryError, Submit,
+    AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Recorded, Retry, RetryError, Submit,
     SubmitError,
 };
 use line::{Line, Rank, WaitKey};
@@ -89,6 +91,7 @@ pub struct Supervisor {
     residents: HashMap<TaskId, Resident>,
     claiming: bool,
     reclaiming: bool,
+    overdue: overdue::Watch,
     drain: Option<Draining>,
     /// Fires when a drain's grace time is over; every crew holds it.
     out_of_patience: CancellationToken,
@@ -143,6 +146,7 @@ impl Supervisor {
             residents: HashMap::new(),
             claiming: false,
             reclaiming: false,
+            overdue: overdue::Watch::default(),
             drain: None,
             out_of_patience: parts.out_of_patience,
             turns: Turns::default(),
@@ -219,12 +223,15 @@ impl Supervisor {
             line.resident -= usize::from(submitted.place == Place::Here);
             return;
         };
-        line.submitted += 1;
+        line.note_submission();
         match lease {
             Some(lease) => self.take_in(submitted.line, &task, lease, submitted.input, ctx),
             None => {
                 line.resident -= usize::from(submitted.place == Place::Here);
                 line.backlog += 1;
+                if let Some(first) = Times::of(&task).first() {
+                    self.watch_stored(first, ctx);
+                }
                 self.refill(ctx);
             }
         }
@@ -246,6 +253,7 @@ impl Supervisor {
         self.wake_after_hold(index, ctx);
         let line = u32::try_from(index).expect("there are far fewer lines");
         self.residents.insert(task.id, Resident { actor, rank, line, waits: !starts_now });
+        self.watch_resident(task, !starts_now, ctx);
     }
 
     fn actor_of(&self, task: TaskId, line: usize) -> Result<Option<Addr<TaskActor>>, OfAnotherEndpoint> {
@@ -263,16 +271,16 @@ impl Supervisor {
         if self.drain.is_some() {
             return;
         }
-        let line = &mut self.lines[index];
-        while line.has_room()
-            && let Some(next) = line.waiters.pop_first()
+        while self.lines[index].has_room()
+            && let Some(next) = self.lines[index].waiters.pop_first()
         {
             let resident = self.residents.get_mut(&next.task).expect("who waits in a line is resident");
             resident.waits = false;
-            line.note_start();
+            self.lines[index].note_start();
             resident.actor.do_send(Start { input: None });
+            self.unwatch_waiting(next.task);
         }
-        line.tell_demand();
+        self.lines[index].tell_demand();
         self.wake_after_hold(index, ctx);
     }
 
@@ -307,6 +315,7 @@ impl Supervisor {
 
     fn note_ended(&mut self, Ended { task, ending, pressure }: Ended, ctx: &mut Context<Self>) {
         let Some(resident) = self.residents.remove(&task) else { return };
+        self.unwatch_resident(task, ending, ctx);
         let index = resident.line as usize;
         let line = &mut self.lines[index];
         line.resident -= 1;
@@ -339,6 +348,13 @@ impl Supervisor {
         self.answer_drain();
     }
 
+    /// A task of the line that had no actor has ended in the store.
+    fn note_withdrawn(&mut self, index: usize) {
+        let line = &mut self.lines[index];
+        line.waiting = line.waiting.saturating_sub(1);
+        line.backlog = line.backlog.saturating_sub(1);
+    }
+
     // ---- drain ----
 
     fn answer_drain(&mut self) {
@@ -367,17 +383,19 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.reclaim(ctx);
+        self.end_overdue(ctx);
         self.refill(ctx);
         ctx.run_interval(self.limits.heartbeat, Self::heartbeat);
     }
 }
 
 impl Handler<Submit> for Supervisor {
-    type Result = ResponseFuture<Result<Task, SubmitError>>;
+    type Result = ResponseFuture<Result<Recorded, SubmitError>>;
 
     fn handle(&mut self, Submit(task): Submit, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
-        let line = match self.admit(&task.endpoint) {
+        let within_bounds = bounds::within(&task, &self.limits);
+        let line = match within_bounds.and_then(|()| self.admit(&task.endpoint)) {
             Ok(line) => line,
             Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
         };
@@ -389,10 +407,18 @@ impl Handler<Submit> for Supervisor {
         let (supervisor, registry) = (ctx.address(), self.registry.clone());
         Box::pin(async move {
             let enqueued = enqueued.await.map(|mut all| all.pop().expect("one task in, one answer out"));
-            let answer = enqueued.as_ref().map(|enqueued| enqueued.task.clone()).map_err(Clone::clone);
-            let task = enqueued.ok().filter(|enqueued| !enqueued.known).map(|new| tell_registry(&registry, new));
+            let answer = match &enqueued {
+                Ok(Enqueued { task, novelty: Novelty::New, .. }) => Ok(Recorded::New(task.clone())),
+                Ok(Enqueued { task, novelty: Novelty::Replay, .. }) => Ok(Recorded::Before(task.clone())),
+                Ok(Enqueued { task, novelty: Novelty::OtherInput, .. }) => {
+                    Err(SubmitError::OtherInput { first: task.id })
+                }
+                Err(error) => Err(error.clone().into()),
+            };
+            let new = enqueued.ok().filter(|enqueued| enqueued.novelty == Novelty::New);
+            let task = new.map(|new| tell_registry(&registry, new));
             supervisor.do_send(Submitted { line, place, task, input });
-            Ok(answer?)
+            answer
         })
     }
 }
@@ -461,10 +487,16 @@ impl Handler<Cancel> for Supervisor {
                 if let Some(actor) = actor
                     && let Ok(interrupted) = actor.send(Interrupt).await
                 {
-                    return Ok(match interrupted? {
-                        Interrupted::Canceled => CancelAnswer::Canceled,
-                        Interrupted::Started => CancelAnswer::Started,
-                    });
+                    match interrupted? {
+                        Interrupted::Canceled => return Ok(CancelAnswer::Canceled),
+                        Interrupted::Started if !cancel.force => return Ok(CancelAnswer::Started),
+                        Interrupted::Started => {}
+                    }
+                    if let Ok(stopping) = actor.send(StopRun).await
+                        && stopping? == Stopping::Requested
+                    {
+                        return Ok(CancelAnswer::Requested);
+                    }
                 }
                 // It has no actor, or the actor ended before it took our message: the store knows.
                 match queue.cancel(cancel.task, cancel.endpoint.clone(), keep).await? {
@@ -498,9 +530,7 @@ impl Handler<Withdrawn> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, Withdrawn { line }: Withdrawn, _: &mut Self::Context) {
-        let line = &mut self.lines[line];
-        line.waiting = line.waiting.saturating_sub(1);
-        line.backlog = line.backlog.saturating_sub(1);
+        self.note_withdrawn(line);
     }
 }
 

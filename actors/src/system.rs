@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::Alarm;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Endpoint;
+use crate::executor::report::LogBounds;
 use crate::executor::{Description, Executor};
 use crate::lifecycle::{Budgets, Retention};
 use crate::limits::Limits;
 use crate::registry::{DismissWatchers, Fetch, RegistryActor, Watch, Watched};
 use crate::spool::Blobs;
 use crate::store::{Ledger, Store, StoreError, StoreStats};
-use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Submit, SubmitError, Supervisor};
+use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Recorded, Submit, SubmitError, Supervisor};
 use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
 use crate::task_actor::Crew;
 
@@ -179,6 +180,7 @@ impl Builder {
                         output_max: limits.output_max,
                         stop_grace: limits.stop_grace,
                         progress_interval: limits.progress_interval,
+                        log_bounds: LogBounds { lines: limits.log_lines, bytes: limits.log_bytes },
                         budgets: Budgets { crashes: limits.crash_budget, put_backs: limits.put_backs },
                         drain: drain.clone(),
                         ended: ended.clone(),
@@ -235,7 +237,7 @@ impl System {
     pub async fn submit(&self, endpoint: &str, input: Input) -> Result<Task, SubmitError> {
         let name = EndpointName::new(endpoint).map_err(SubmitError::BadEndpoint)?;
         let submitted = self.supervisor.send(Submit(NewTask::new(name, input))).await;
-        submitted.unwrap_or(Err(SubmitError::Store(StoreError::Closed)))
+        submitted.unwrap_or(Err(SubmitError::Store(StoreError::Closed))).map(Recorded::into_task)
     }
 
     /// Waits until a task has ended, and answers with it and its output; `None` for a task that is not known,

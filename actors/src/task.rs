@@ -12,10 +12,14 @@ use uuid::Uuid;
 
 use crate::body::Body;
 
+mod attempt;
 mod failure;
+mod live;
 mod options;
 
+pub use attempt::{AttemptOutcome, AttemptRecord, RunNotes};
 pub use failure::{Failure, FailureCode};
+pub use live::{Level, LogLine, LogTail, Progress};
 pub use options::TaskOptions;
 
 /// An instant, in whole microseconds of UTC.
@@ -42,11 +46,19 @@ impl TaskId {
         DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
     }
 
+    /// No id that was made at or after that time is less, to the millisecond; every id made before is.
+    pub fn least_at(time: Timestamp) -> Self {
+        let millis = u64::try_from(time.timestamp_millis()).unwrap_or(0).min((1 << 48) - 1);
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        Self::from_bytes(bytes)
+    }
+
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 }
@@ -281,6 +293,14 @@ pub enum Outcome {
     Done(Output),
     /// The failure, and where the executor has one, the answer to replay to the client (status 400 or more).
     Failed(Failure, Option<Output>),
+    /// As `Failed`, of what may well pass by what the upstream says, whatever the code: the task runs again as often as
+    /// its attempts allow.
+    FailedForNow {
+        failure: Failure,
+        answer: Option<Box<Output>>,
+        /// How long the upstream asked to wait.
+        retry_after: Option<Duration>,
+    },
     /// It stopped because its cancellation token fired.
     Canceled,
     /// Whoever was to run it has no room or is away, and nothing speaks against the task: it goes back to the queue,
@@ -369,8 +389,14 @@ pub struct NewTask {
     pub deadline: Option<Duration>,
     /// Two submissions to one endpoint with the same key are one task, as long as that task is stored.
     pub idempotency_key: Option<String>,
+    /// Of the input, to tell whether a submission with a known key is the same one.
+    pub input_digest: Option<InputDigest>,
     pub options: TaskOptions,
 }
+
+/// Stands for an input: equal for equal ones, in all likelihood different for different ones. Whoever submits decides
+/// how it is made.
+pub type InputDigest = [u8; 32];
 
 impl NewTask {
     /// A submission with a fresh id and the defaults of everything else.
@@ -384,6 +410,7 @@ impl NewTask {
             queue_ttl: None,
             deadline: None,
             idempotency_key: None,
+            input_digest: None,
             options: TaskOptions::default(),
         }
     }
@@ -420,6 +447,8 @@ pub struct Task {
     pub deadline: Option<Timestamp>,
     /// What its submission asked for, where it asked for something.
     pub options: Option<Arc<TaskOptions>>,
+    /// Whether a client has asked, by force, that the attempt which runs be stopped and the task canceled.
+    pub cancel_requested: bool,
 }
 
 impl Task {
@@ -444,7 +473,13 @@ impl Task {
             start_by: None,
             deadline: None,
             options: None,
+            cancel_requested: false,
         }
+    }
+
+    /// How long it is kept once it is finished, where it says so itself.
+    pub fn retention(&self) -> Option<Duration> {
+        self.options.as_ref()?.retention
     }
 }
 
@@ -469,6 +504,16 @@ mod tests {
             let foreign = format!("0192f0c4a7b8{version}c3e9d1f2a3b4c5d6e7f");
             assert_eq!(foreign.parse::<TaskId>().unwrap().made_at(), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn the_least_id_of_a_time_parts_those_made_before_from_the_rest() {
+        let id: TaskId = "0192f0c4a7b87c3e9d1f2a3b4c5d6e7f".parse().unwrap();
+        let made = id.made_at().unwrap();
+        assert!(TaskId::least_at(made) <= id);
+        assert!(TaskId::least_at(made + chrono::TimeDelta::milliseconds(1)) > id);
+        assert!(TaskId::least_at(DateTime::<Utc>::MIN_UTC) < TaskId::least_at(made));
+        assert!(TaskId::least_at(DateTime::<Utc>::MAX_UTC) > id);
     }
 
     #[test]

@@ -8,20 +8,21 @@ use std::time::Duration;
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, AtomicResponse, Context, Handler, Message, Recipient,
-    WrapFuture,
+    ResponseActFuture, WrapFuture,
 };
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, stopwatch};
+use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::executor::guard::{self, Bounds};
-use crate::executor::{Attempt, Outputs, Progress};
-use crate::lifecycle::{Budgets, History, Setback, Verdict, verdict};
-use crate::registry::{AttemptStarted, Progressed, RegistryActor, Settle};
+use crate::executor::report::LogBounds;
+use crate::executor::{Attempt, Outputs, Report};
+use crate::lifecycle::{Budgets, History, Rules, Setback, Times, Verdict, chance, overdue, verdict};
+use crate::registry::{AttemptStarted, Progressed, RegistryActor, RequestCancel, Settle};
 use crate::spool::{BlobName, Blobs};
 use crate::store::{Lease, Ledger, Run, Settled, Settlement, StartDurability, Started, StoreError};
-use crate::task::{EndpointName, Failure, FailureCode, Input, Outcome, Task, TaskId};
+use crate::task::{EndpointName, Failure, FailureCode, Input, Outcome, RunNotes, Task, TaskId, TaskOptions, Timestamp};
 
 /// How long to wait before a settlement that the store could not write is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
@@ -37,6 +38,27 @@ pub struct Start {
 #[derive(Message)]
 #[rtype(result = "Result<Interrupted, StoreError>")]
 pub struct Interrupt;
+
+/// The task's own time is over at `now`: it ends, if it has not started.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TimeIsUp {
+    pub now: Timestamp,
+}
+
+/// Stop what runs, and have the task canceled.
+#[derive(Message)]
+#[rtype(result = "Result<Stopping, StoreError>")]
+pub struct StopRun;
+
+/// What `StopRun` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopping {
+    /// It is recorded that the task is to be canceled, and its attempt is told to stop.
+    Requested,
+    /// It does not run, or does no more.
+    NotRunning,
+}
 
 /// What `Interrupt` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +91,7 @@ pub enum Pressure {
 impl Pressure {
     fn of(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Done(_) | Outcome::Failed(..) => Pressure::Answered,
+            Outcome::Done(_) | Outcome::Failed(..) | Outcome::FailedForNow { .. } => Pressure::Answered,
             Outcome::Canceled | Outcome::Crashed(_) => Pressure::Unknown,
             Outcome::PutBack { retry_after, .. } => {
                 let asked = retry_after.unwrap_or_default().as_millis();
@@ -99,6 +121,8 @@ pub struct Crew {
     pub output_max: u64,
     pub stop_grace: Duration,
     pub progress_interval: Duration,
+    /// How much of an attempt's log is kept.
+    pub log_bounds: LogBounds,
     pub budgets: Budgets,
     /// Fires when a drain has no more patience with what runs.
     pub drain: CancellationToken,
@@ -120,7 +144,50 @@ pub struct TaskActor {
     attempts: u32,
     /// How many of them ended with the process that ran them.
     crashes: u32,
+    /// How many of them failed.
+    failures: u32,
     phase: Phase,
+    /// What most tasks do without.
+    wishes: Option<Box<Wishes>>,
+    /// Fires when what runs is to be canceled.
+    cancel: Option<CancellationToken>,
+}
+
+/// What a task asks for beside the settings of its endpoint.
+#[derive(Clone, Default)]
+struct Wishes {
+    times: Times,
+    options: Option<Arc<TaskOptions>>,
+}
+
+impl Wishes {
+    fn of(task: &Task) -> Option<Box<Self>> {
+        let times = Times::of(task);
+        let has_some = times.first().is_some() || task.options.is_some();
+        has_some.then(|| Box::new(Self { times, options: task.options.clone() }))
+    }
+
+    fn timeout(&self, endpoint: &Endpoint) -> Duration {
+        self.options.as_ref().and_then(|options| options.timeout).unwrap_or(endpoint.timeout)
+    }
+
+    fn max_attempts(&self, endpoint: &Endpoint) -> u32 {
+        self.options.as_ref().and_then(|options| options.max_attempts).unwrap_or(endpoint.retry.max_attempts)
+    }
+
+    /// How long it is until the deadline.
+    fn time_left(&self, now: Timestamp) -> Option<Duration> {
+        Some((self.times.deadline? - now).to_std().unwrap_or_default())
+    }
+}
+
+/// All that the life of a task needs to know from its start on.
+struct Begun {
+    lease: Lease,
+    run: Run,
+    history: History,
+    wishes: Wishes,
+    cancel: CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,15 +199,43 @@ enum Phase {
 
 impl TaskActor {
     pub(crate) fn new(crew: Arc<Crew>, lease: Lease, task: &Task) -> Self {
-        Self { crew, lease, attempts: task.attempt, crashes: task.crashes, phase: Phase::Waiting }
+        let Task { attempt: attempts, crashes, failures, .. } = *task;
+        let wishes = Wishes::of(task);
+        Self { crew, lease, attempts, crashes, failures, phase: Phase::Waiting, wishes, cancel: None }
     }
 
     fn run_now(&mut self, input: Option<Input>, ctx: &mut Context<Self>) {
+        let now = self.crew.clock.now();
+        if let Some(verdict) = self.overdue(now) {
+            return self.give_up(verdict, ctx);
+        }
         self.phase = Phase::Running;
-        let run = Run { attempt: self.attempts + 1, started_at: self.crew.clock.now() };
-        let life = run_and_settle(self.crew.clone(), self.lease, run, self.crashes, input);
+        let attempts = self.attempts + 1;
+        let cancel = self.cancel.insert(CancellationToken::new()).clone();
+        let begun = Begun {
+            lease: self.lease,
+            run: Run { attempt: attempts, started_at: now },
+            history: History { attempts, crashes: self.crashes, failures: self.failures },
+            wishes: self.wishes.as_deref().cloned().unwrap_or_default(),
+            cancel,
+        };
+        let life = run_and_settle(self.crew.clone(), begun, input);
         ctx.spawn(life.into_actor(self).map(|(ending, pressure), this, ctx| {
             this.phase = Phase::Ended(ending, pressure);
+            ctx.stop();
+        }));
+    }
+
+    fn overdue(&self, now: Timestamp) -> Option<Verdict> {
+        overdue(self.wishes.as_ref()?.times, now)
+    }
+
+    /// Ends the task without a run. Nothing else is taken from the mailbox until that is in the store.
+    fn give_up(&mut self, verdict: Verdict, ctx: &mut Context<Self>) {
+        let (crew, lease) = (self.crew.clone(), self.lease);
+        let settled = async move { settle(&crew, unrun(lease, verdict, &crew)).await };
+        ctx.wait(settled.into_actor(self).map(|ending, this, ctx| {
+            this.phase = Phase::Ended(ending, Pressure::Unknown);
             ctx.stop();
         }));
     }
@@ -180,7 +275,7 @@ impl Handler<Interrupt> for TaskActor {
             return AtomicResponse::new(Box::pin(std::future::ready(Ok(Interrupted::Started)).into_actor(self)));
         }
         let crew = self.crew.clone();
-        let settlement = Settlement { lease: self.lease, run: None, verdict: Verdict::Canceled, keep: crew.keep };
+        let settlement = unrun(self.lease, Verdict::Canceled(None), &crew);
         let settled = async move { crew.registry.send(Settle(settlement)).await.unwrap_or(Err(StoreError::Closed)) };
         AtomicResponse::new(Box::pin(settled.into_actor(self).map(|settled, this, ctx| {
             let answer = match settled? {
@@ -195,28 +290,64 @@ impl Handler<Interrupt> for TaskActor {
     }
 }
 
+impl Handler<TimeIsUp> for TaskActor {
+    type Result = ();
+
+    fn handle(&mut self, TimeIsUp { now }: TimeIsUp, ctx: &mut Self::Context) {
+        if self.phase == Phase::Waiting
+            && let Some(verdict) = self.overdue(now)
+        {
+            self.give_up(verdict, ctx);
+        }
+    }
+}
+
+impl Handler<StopRun> for TaskActor {
+    type Result = ResponseActFuture<Self, Result<Stopping, StoreError>>;
+
+    /// Recorded first, told then: what was answered holds after a crash.
+    fn handle(&mut self, _: StopRun, _: &mut Self::Context) -> Self::Result {
+        if self.phase != Phase::Running {
+            return Box::pin(std::future::ready(Ok(Stopping::NotRunning)).into_actor(self));
+        }
+        let requested = self.crew.registry.send(RequestCancel(self.lease));
+        let requested = async move { requested.await.unwrap_or(Err(StoreError::Closed)) };
+        Box::pin(requested.into_actor(self).map(|requested, this, _| match (requested?, &this.cancel) {
+            (Settled::Recorded(_), Some(cancel)) => {
+                cancel.cancel();
+                Ok(Stopping::Requested)
+            }
+            (Settled::Recorded(_) | Settled::FenceLost, _) => Ok(Stopping::NotRunning),
+        }))
+    }
+}
+
 /// The life of a task from its start to its end in the store.
-async fn run_and_settle(
-    crew: Arc<Crew>,
-    lease: Lease,
-    run: Run,
-    crashes: u32,
-    input: Option<Input>,
-) -> (Ending, Pressure) {
-    match report_start(&crew, lease, run).await {
+async fn run_and_settle(crew: Arc<Crew>, begun: Begun, input: Option<Input>) -> (Ending, Pressure) {
+    let (lease, run) = (begun.lease, begun.run);
+    let report = report(&crew, lease.task);
+    match report_start(&crew, lease, run, report.clone()).await {
         Ok(Started::Recorded) => {}
         Ok(Started::FenceLost) => return (Ending::Settled, Pressure::Unknown),
         Err(error) => {
             tracing::warn!(task_id = %lease.task, %error, "an attempt could not be recorded, so it was not begun");
-            return (settle(&crew, lease, None, again_soon()).await, Pressure::Unknown);
+            return (settle(&crew, unrun(lease, again_soon(), &crew)).await, Pressure::Unknown);
         }
     }
-    let decided = crew.pool.spawn(attempt(crew.clone(), lease, run, crashes, input)).await;
-    let (verdict, pressure) = decided.unwrap_or_else(|broken| {
+    let ran = crew.pool.spawn(attempt(crew.clone(), begun, input, report.clone())).await;
+    report.close();
+    let notes = RunNotes { worker: report.worker_name(), log: report.log_text() };
+    let (verdict, pressure) = ran.unwrap_or_else(|broken| {
         let failure = Failure::new(FailureCode::Panic, format!("the run broke: {broken}"));
         (Verdict::Failed(failure, None), Pressure::Unknown)
     });
-    (settle(&crew, lease, Some(run), verdict).await, pressure)
+    let settlement = Settlement { lease, run: Some(run), verdict, keep: crew.keep, notes };
+    (settle(&crew, settlement).await, pressure)
+}
+
+/// A report on a task that has not run.
+fn unrun(lease: Lease, verdict: Verdict, crew: &Crew) -> Settlement {
+    Settlement { lease, run: None, verdict, keep: crew.keep, notes: RunNotes::default() }
 }
 
 /// For what is not the task's fault: it waits until the store serves again.
@@ -227,18 +358,19 @@ fn again_soon() -> Verdict {
 /// Tells the Registry. A first claim goes on at once: should the process die now, the task is pending and no
 /// harm is done. A task that was claimed before may be one that takes the process down, so its start is made
 /// durable first, and counts.
-async fn report_start(crew: &Crew, lease: Lease, run: Run) -> Result<Started, StoreError> {
+async fn report_start(crew: &Crew, lease: Lease, run: Run, report: Report) -> Result<Started, StoreError> {
     let first_claim = lease.fence == 1;
     if first_claim {
-        crew.registry.do_send(AttemptStarted { lease, run, durability: StartDurability::Lazy });
+        crew.registry.do_send(AttemptStarted { lease, run, durability: StartDurability::Lazy, report });
         return Ok(Started::Recorded);
     }
-    let started = AttemptStarted { lease, run, durability: StartDurability::Durable };
+    let started = AttemptStarted { lease, run, durability: StartDurability::Durable, report };
     crew.registry.send(started).await.unwrap_or(Err(StoreError::Closed))
 }
 
 /// Reads the input where it is not at hand, runs the executor, and decides.
-async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, crashes: u32, input: Option<Input>) -> (Verdict, Pressure) {
+async fn attempt(crew: Arc<Crew>, begun: Begun, input: Option<Input>, report: Report) -> (Verdict, Pressure) {
+    let Begun { lease, run, history, wishes, cancel } = begun;
     let input = match input {
         Some(input) => input,
         None => match crew.ledger.input(lease.task).await {
@@ -250,52 +382,57 @@ async fn attempt(crew: Arc<Crew>, lease: Lease, run: Run, crashes: u32, input: O
             }
         },
     };
+    if cancel.is_cancelled() {
+        return (Verdict::Canceled(None), Pressure::Unknown);
+    }
+    let bounds = Bounds {
+        timeout: wishes.timeout(&crew.endpoint),
+        stop_grace: crew.stop_grace,
+        time_left: wishes.time_left(crew.clock.now()),
+        cancel,
+        drain: crew.drain.clone(),
+    };
     let attempt = Attempt {
         task: lease.task,
         endpoint: crew.name.clone(),
         number: run.attempt,
+        timeout: Some(bounds.time_left.unwrap_or(Duration::MAX).min(bounds.timeout)),
         input,
         cancellation: CancellationToken::new(),
-        progress: progress(&crew, lease.task),
+        report,
         outputs: Outputs::new(crew.blobs.clone(), BlobName::Output(lease.task, lease.fence), crew.output_max),
     };
-    let bounds = Bounds { timeout: crew.endpoint.timeout, stop_grace: crew.stop_grace, drain: crew.drain.clone() };
     let (outcome, interruption) = guard::run(crew.endpoint.executor.clone(), attempt, bounds).await;
     let pressure = Pressure::of(&outcome);
-    let history = History { attempts: run.attempt, crashes };
-    (verdict(outcome, interruption, history, crew.budgets), pressure)
+    let rules = Rules {
+        budgets: crew.budgets,
+        retry: &crew.endpoint.retry,
+        max_attempts: wishes.max_attempts(&crew.endpoint),
+        time_left: wishes.time_left(crew.clock.now()),
+        chance: chance(lease.task, run.attempt),
+    };
+    (verdict(outcome, interruption, history, &rules), pressure)
 }
 
 fn unreadable(why: &str) -> Verdict {
     Verdict::Failed(Failure::new(FailureCode::Failed, format!("the stored input could not be read: {why}")), None)
 }
 
-/// Passes reports on to the Registry, at most one in each interval.
-fn progress(crew: &Crew, task: TaskId) -> Progress {
-    let (registry, interval) = (crew.registry.clone(), crew.progress_interval);
-    let passed_on = std::sync::Mutex::new(None);
-    Progress::new(move |fraction| {
-        let mut passed_on = passed_on.lock().expect("nobody panics while holding it");
-        let now = stopwatch();
-        let due = passed_on.is_none_or(|last| now.duration_since(last) >= interval);
-        if due {
-            *passed_on = Some(now);
-            registry.do_send(Progressed { task, fraction });
-        }
-    })
+/// Has the Registry told when there is something new, at most once an interval.
+fn report(crew: &Crew, task: TaskId) -> Report {
+    let registry = crew.registry.clone();
+    let tell = move || registry.do_send(Progressed { task });
+    Report::paced(crew.clock.clone(), crew.log_bounds, crew.progress_interval, crew.pool.clone(), tell)
 }
 
 /// Has the verdict recorded, however long the store cannot write; only a drain's end gives up.
-async fn settle(crew: &Crew, lease: Lease, run: Option<Run>, verdict: Verdict) -> Ending {
-    let ending = match &verdict {
-        Verdict::Again { .. } => Ending::PutBack,
-        Verdict::Completed(_) | Verdict::Failed(..) | Verdict::Canceled => Ending::Settled,
-    };
-    let settlement = Settlement { lease, run, verdict, keep: crew.keep };
+async fn settle(crew: &Crew, settlement: Settlement) -> Ending {
+    let lease = settlement.lease;
     loop {
         let settled = crew.registry.send(Settle(settlement.clone())).await.unwrap_or(Err(StoreError::Closed));
         match settled {
-            Ok(Settled::Recorded(_)) => return ending,
+            Ok(Settled::Recorded(task)) if task.state.is_finished() => return Ending::Settled,
+            Ok(Settled::Recorded(_)) => return Ending::PutBack,
             Ok(Settled::FenceLost) => {
                 tracing::warn!(task_id = %lease.task, fence = lease.fence, "a late report was refused: the task was claimed again");
                 return Ending::Settled;

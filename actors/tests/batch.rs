@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ekiben_actors::executor::batch::{Batch, BatchOptions, Form};
 use ekiben_actors::executor::handler::Handler;
-use ekiben_actors::executor::{Attempt, Executor, Outputs, Progress};
+use ekiben_actors::executor::{Attempt, Executor, Outputs, Report};
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::task::{EndpointName, FailureCode, Input, Outcome, Output, TaskId};
 use futures::future::join_all;
@@ -21,9 +21,10 @@ fn attempt(input: Value) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 1,
+        timeout: None,
         input: Input::json(&input).unwrap(),
         cancellation: CancellationToken::new(),
-        progress: Progress::unwatched(),
+        report: Report::unwatched(),
         outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), OUTPUT_MAX),
     }
 }

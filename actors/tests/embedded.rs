@@ -14,10 +14,10 @@ use ekiben_actors::lifecycle::{Retention, Verdict};
 use ekiben_actors::spool::BlobName;
 use ekiben_actors::store::embedded::{EmbeddedOptions, EmbeddedStore, OpenError};
 use ekiben_actors::store::{
-    Claimed, Enqueued, Lease, Ledger, ListQuery, Place, Queue, ReclaimPolicy, Resubmit, Resubmitted, Run, Settled,
-    Settlement, StartDurability, Started, Store, StoreError, Wanted,
+    Claimed, Enqueued, Lease, Ledger, ListQuery, Novelty, Place, Queue, ReclaimPolicy, Resubmit, Resubmitted, Run,
+    Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
 };
-use ekiben_actors::task::{EndpointName, Failure, FailureCode, Input, NewTask, Output, State, Task, TaskId};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Input, NewTask, Output, RunNotes, State, Task, TaskId};
 use futures::future::join_all;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -85,7 +85,7 @@ fn run_of(bench: &Bench) -> Run {
 
 fn done(lease: Lease) -> Settlement {
     let output = Output::new("text/plain", "out");
-    Settlement { lease, run: None, verdict: Verdict::Completed(output), keep: KEEP }
+    Settlement { lease, run: None, verdict: Verdict::Completed(output), keep: KEEP, notes: RunNotes::default() }
 }
 
 fn policy() -> ReclaimPolicy {
@@ -212,7 +212,7 @@ async fn what_was_answered_is_there_after_the_process_is_gone() {
     assert_eq!((output.status, output.headers.content_type()), (200, Some("text/plain")));
     assert_eq!((count(&store, State::Pending).await, count(&store, State::Completed).await), (1, 1));
     let again = enqueue(&store, NewTask { id: TaskId::generate(), ..task }, Place::Here).await;
-    assert_eq!((again.known, again.task.id), (true, first.task.id));
+    assert_eq!((again.novelty, again.task.id), (Novelty::Replay, first.task.id));
 }
 
 #[tokio::test]
@@ -266,8 +266,8 @@ async fn a_lazy_start_is_seen_by_every_question_once_it_is_answered() {
     let task = get(&store, lease.task).await;
     assert_eq!((task.state, task.attempt, task.started_at), (State::InProgress, 1, Some(bench.clock.now())));
     for (state, expected) in [(State::InProgress, lease.task), (State::Pending, waiting.task)] {
-        let query = ListQuery { endpoint: Some(endpoint()), state: Some(state), after: None, limit: 10 };
-        let ids: Vec<TaskId> = store.list(query).await.unwrap().iter().map(|task| task.id).collect();
+        let query = ListQuery { endpoint: Some(endpoint()), states: vec![state], ..ListQuery::newest(10) };
+        let ids: Vec<TaskId> = store.list(query).await.unwrap().tasks.iter().map(|task| task.id).collect();
         assert_eq!(ids, [expected], "{state}");
         assert_eq!(count(&store, state).await, 1);
     }
@@ -333,7 +333,7 @@ async fn one_key_is_one_task_however_many_ask_at_once() {
         store.enqueue(vec![(task, Place::Queue)])
     });
     let answers: Vec<Enqueued> = join_all(calls).await.into_iter().map(|answer| answer.unwrap().remove(0)).collect();
-    assert_eq!(answers.iter().filter(|answer| !answer.known).count(), 1);
+    assert_eq!(answers.iter().filter(|answer| answer.novelty == Novelty::New).count(), 1);
     assert!(answers.iter().all(|answer| answer.task.id == answers[0].task.id));
     assert_eq!(count(&store, State::Pending).await, 1);
 }
@@ -359,7 +359,7 @@ async fn a_full_store_says_so_keeps_what_it_had_and_works_again_when_there_is_ro
     assert_eq!(count(&store, State::Pending).await, recorded.len() as u64);
 
     for lease in &recorded {
-        store.settle(Settlement { verdict: Verdict::Canceled, ..done(*lease) }).await.unwrap();
+        store.settle(Settlement { verdict: Verdict::Canceled(None), ..done(*lease) }).await.unwrap();
     }
     bench.clock.advance(KEEP);
     assert_eq!(store.prune(100).await.unwrap().len(), recorded.len());

@@ -9,7 +9,8 @@ use ekiben_actors::executor::conformance::{CASES, Case, OUTPUT_MAX, STALL_AFTER,
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::executor::http::{Http, HttpOptions};
 use ekiben_actors::executor::process::{Process, ProcessOptions};
-use ekiben_actors::executor::{Attempt, Executor, Progress};
+use ekiben_actors::executor::report::Said;
+use ekiben_actors::executor::{Attempt, Executor, Report};
 use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Outcome, Output};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
@@ -203,7 +204,7 @@ struct TellingStall {
 impl Executor for TellingStall {
     fn run(&self, attempt: Attempt) -> BoxFuture<'static, Outcome> {
         let stalled = self.stalled.clone();
-        let progress = Progress::new(move |_| stalled.add_permits(1));
-        self.process.run(Attempt { progress, ..attempt })
+        let report = Report::heard(move |said| stalled.add_permits(usize::from(matches!(said, Said::Progress(_)))));
+        self.process.run(Attempt { report, ..attempt })
     }
 }

@@ -3,6 +3,7 @@
 #![cfg(feature = "http")]
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{ServiceConfig, get, post, to};
@@ -198,21 +199,31 @@ async fn an_answer_that_is_not_http_is_no_output() {
 async fn an_upstream_that_has_no_room_has_the_task_put_back_for_as_long_as_it_asks() {
     let upstream = Upstream::start(|service: &mut ServiceConfig| {
         let answer = |request: HttpRequest| async move {
-            let mut parts = request.path().trim_start_matches('/').split('/');
+            let path = request.path().trim_start_matches('/').replace("%20", " ");
+            let mut parts = path.split('/');
             let status = StatusCode::from_u16(parts.next().unwrap().parse().unwrap()).unwrap();
             let mut answer = HttpResponse::build(status);
-            if let Some(asked) = parts.next() {
-                answer.insert_header(("retry-after", asked));
+            for (name, value) in ["retry-after", "date"].into_iter().zip(parts) {
+                answer.insert_header((name, value));
             }
             answer.body("no rice left")
         };
         service.default_service(to(answer));
     });
+    // A date counts from the upstream's own clock, in each of the three forms that HTTP has had.
+    let sent = "Fri, 31 Dec 1999 23:59:00 GMT";
+    let dated = ["Fri, 31 Dec 1999 23:59:59 GMT", "Friday, 31-Dec-99 23:59:59 GMT", "Fri Dec 31 23:59:59 1999"];
+    for until in dated {
+        let outcome = call(format!("{}/503/{until}/{sent}", upstream.url)).await;
+        let Outcome::PutBack { retry_after, .. } = outcome else { panic!("not put back: {outcome:?}") };
+        assert_eq!(retry_after, Some(Duration::from_secs(59)), "{until}");
+    }
     let cases = [
         ("429", "429 Too Many Requests", None),
         ("503", "503 Service Unavailable", None),
         ("429/7", "429 Too Many Requests", Some(7)),
-        ("503/Fri, 31 Dec 1999 23:59:59 GMT", "503 Service Unavailable", None),
+        ("503/Fri, 31 Dec 1999 23:59:59 GMT", "503 Service Unavailable", Some(0)),
+        ("503/tomorrow", "503 Service Unavailable", None),
     ];
     for (path, shown, asked) in cases {
         let outcome = call(format!("{}/{path}", upstream.url)).await;

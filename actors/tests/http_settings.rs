@@ -8,16 +8,16 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{ServiceConfig, to};
 use actix_web::{HttpRequest, HttpResponse};
 use ekiben_actors::executor::Executor;
 use ekiben_actors::executor::http::{Http, HttpOptions};
 use ekiben_actors::task::{FailureCode, Input, Outcome};
 
-use crate::support::calling::{any_status, attempt, done, failed, json, mirror, put_back};
-#[cfg(feature = "https")]
-use crate::support::calling::{call, text};
+use crate::support::calling::{any_status, attempt, call, done, failed, json, mirror, put_back, text};
 use crate::support::upstream::Upstream;
 
 mod support {
@@ -134,15 +134,33 @@ fn tls_server(certified: &rcgen::CertifiedKey<rcgen::KeyPair>, connections: usiz
 }
 
 #[tokio::test]
-async fn a_status_that_is_to_be_retried_is_a_crash_and_no_other_is() {
+async fn a_status_that_is_to_be_retried_says_that_it_may_pass_and_keeps_the_answer() {
     let upstream = any_status();
     let calling = |path: &str| {
         let options = HttpOptions::new(format!("{}/{path}", upstream.url));
         Http::new(HttpOptions { retry_statuses: vec![502], ..options }).unwrap().run(attempt(Input::default()))
     };
     let outcome = calling("502").await;
-    let Outcome::Crashed(failure) = outcome else { panic!("no crash: {outcome:?}") };
-    assert_eq!(failure.code, FailureCode::Upstream5xx);
+    let Outcome::FailedForNow { failure, answer: Some(answer), retry_after: None } = outcome else {
+        panic!("it may not pass: {outcome:?}")
+    };
+    assert_eq!((failure.code, answer.status), (FailureCode::Upstream5xx, 502));
     assert!(failure.message.ends_with(" answered 502 Bad Gateway"), "{failure}");
     assert_eq!(failed(calling("500").await).0.code, FailureCode::Upstream5xx);
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_and_says_when_to_come_again_is_heeded() {
+    let upstream = Upstream::start(|service: &mut ServiceConfig| {
+        let answer = |request: HttpRequest| async move {
+            let status = StatusCode::from_u16(request.path().trim_start_matches('/').parse().unwrap()).unwrap();
+            HttpResponse::build(status).insert_header(("retry-after", "7")).body("not now")
+        };
+        service.default_service(to(answer));
+    });
+    let outcome = call(format!("{}/500", upstream.url)).await;
+    let Outcome::FailedForNow { answer: Some(answer), retry_after, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((text(&answer), retry_after), ("not now".to_owned(), Some(Duration::from_secs(7))));
+    // What is wrong with the request itself does not pass.
+    assert_eq!(failed(call(format!("{}/422", upstream.url)).await).0.code, FailureCode::Upstream4xx);
 }

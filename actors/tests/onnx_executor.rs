@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use ekiben_actors::executor::onnx::{Onnx, OnnxOptions, OutputForm};
-use ekiben_actors::executor::{Attempt, Executor, Outputs, Progress};
+use ekiben_actors::executor::{Attempt, Executor, Outputs, Report};
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::task::{EndpointName, FailureCode, Input, Outcome, Output, TaskId};
 use futures::future::join_all;
@@ -25,9 +25,10 @@ fn attempt(input: Input) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 1,
+        timeout: None,
         input,
         cancellation: CancellationToken::new(),
-        progress: Progress::unwatched(),
+        report: Report::unwatched(),
         outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), OUTPUT_MAX),
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ekiben_actors::body::Body;
 use ekiben_actors::executor::process::{Process, ProcessOptions};
-use ekiben_actors::executor::{Attempt, Demand, Executor, Outputs, Progress};
+use ekiben_actors::executor::report::Said;
+use ekiben_actors::executor::{Attempt, Demand, Executor, Outputs, Report};
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Input, Outcome, Output, TaskId};
 use serde_json::Value;
@@ -86,11 +87,11 @@ impl Bench {
     /// Starts an attempt and waits until the worker is at it.
     async fn begun(&self, asked: &'static str) -> (CancellationToken, tokio::task::JoinHandle<Outcome>) {
         let begun = Arc::new(Semaphore::new(0));
-        let progress = {
+        let report = {
             let begun = begun.clone();
-            Progress::new(move |_| begun.add_permits(1))
+            Report::heard(move |said| begun.add_permits(usize::from(matches!(said, Said::Progress(_)))))
         };
-        let attempt = Attempt { progress, ..attempt(asked) };
+        let attempt = Attempt { report, ..attempt(asked) };
         let cancellation = attempt.cancellation.clone();
         let running = tokio::spawn(self.process.run(attempt));
         timeout(PATIENCE, begun.acquire()).await.expect("the work begins in time").unwrap().forget();
@@ -142,9 +143,10 @@ fn attempt_on(body: Body) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 3,
+        timeout: None,
         input: Input { headers: Headers::of_type("text/plain"), body },
         cancellation: CancellationToken::new(),
-        progress: Progress::unwatched(),
+        report: Report::unwatched(),
         outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), OUTPUT_MAX),
     }
 }

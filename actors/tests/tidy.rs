@@ -21,7 +21,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("turns", &[], &["rusqlite", "reqwest"]),
     (
         "registry",
-        &["alarm", "body", "journal", "lifecycle", "measure", "store", "task", "turns"],
+        &["alarm", "body", "executor", "journal", "lifecycle", "measure", "store", "task", "turns"],
         &["rusqlite", "reqwest"],
     ),
     (

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ekiben_actors::executor::batch::Form;
-use ekiben_actors::task::EndpointName;
+use ekiben_actors::lifecycle::RetryPolicy;
+use ekiben_actors::task::{EndpointName, FailureCode, NotAPriority, Priority};
 
-use super::read::{MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
+use super::problem::nearest;
+use super::read::{ATTEMPTS_MAX, MOMENT, RETENTION, TASKS_MAX, TIME_MAX};
 use super::section::{Notes, Section, dotted};
-use super::tree::{Node, Table, Value};
+use super::tree::{Node, Origin, Table, Value};
 use super::{Batch, Demo, Endpoint, EndpointKind, RESERVED_NAMES, Service, schema};
 
 mod bentoml;
@@ -128,19 +130,71 @@ struct Rules {
     timeout: Duration,
     retention: Duration,
     queue: usize,
+    retry: RetryPolicy,
+    priority: Priority,
 }
 
-fn rules(section: &mut Section, slots: usize) -> Rules {
+/// `passing` are the statuses after which a task runs again in any case.
+fn rules(section: &mut Section, slots: usize, passing: &[u16]) -> Rules {
     section.otherwise("concurrency", Value::Integer(slots.min(CONCURRENCY_MAX) as i64));
     section.inherit("timeout", "limits.run_time");
     section.inherit("retention", "results.retention");
     section.inherit("queue", "limits.queue_per_endpoint");
+    section.otherwise("priority", Value::Text("normal".to_owned()));
     Rules {
         concurrency: section.count("concurrency", 1..=CONCURRENCY_MAX),
         timeout: section.time("timeout", MOMENT..=TIME_MAX),
         retention: section.time("retention", RETENTION),
         queue: section.count("queue", 1..=TASKS_MAX),
+        retry: retries(section, passing),
+        priority: section.required("priority", "\"normal\"", Priority::default(), priority),
     }
+}
+
+/// Who names statuses wants their tasks to run again, after no other failures, and as often as they may crash.
+fn retries(section: &mut Section, passing: &[u16]) -> RetryPolicy {
+    let codes: Vec<FailureCode> = match passing {
+        [] => {
+            section.otherwise("max_attempts", Value::Integer(1));
+            RetryPolicy::passing()
+        }
+        _ => {
+            section.inherit("max_attempts", "limits.crash_budget");
+            Vec::new()
+        }
+    };
+    let word = |code: FailureCode| Node { value: Value::Text(code.as_str().to_owned()), origin: Origin::Default };
+    section.otherwise("retry_on", Value::List(codes.into_iter().map(word).collect()));
+    section.otherwise("backoff", Value::Text("1s".to_owned()));
+    section.otherwise("backoff_max", Value::Text("1m".to_owned()));
+    let max_attempts = section.count("max_attempts", 1..=ATTEMPTS_MAX);
+    let words = section.texts("retry_on", |word| retried(word).map(|code| code.as_str().to_owned()));
+    let backoff = section.time("backoff", Duration::ZERO..=TIME_MAX);
+    RetryPolicy {
+        max_attempts: u32::try_from(max_attempts).expect("its bounds fit"),
+        backoff,
+        backoff_max: section.time("backoff_max", Duration::ZERO..=TIME_MAX).max(backoff),
+        codes: words.iter().filter_map(|word| FailureCode::from_word(word)).collect(),
+    }
+}
+
+/// A code of failures after which a task may run again.
+fn retried(word: &str) -> Result<FailureCode, String> {
+    let may_help = |code: &FailureCode| !matches!(code, FailureCode::Expired | FailureCode::Deadline);
+    let known: Vec<&str> = FailureCode::ALL.iter().filter(|code| may_help(code)).map(|code| code.as_str()).collect();
+    FailureCode::from_word(word).filter(may_help).ok_or_else(|| {
+        let meant =
+            nearest(word, known.iter().copied()).map_or(String::new(), |meant| format!("did you mean \"{meant}\"? "));
+        format!("\"{word}\" is no failure after which a task can run again; {meant}write some of {}", known.join(", "))
+    })
+}
+
+fn priority(value: &Value) -> Result<Priority, String> {
+    let written = match value {
+        Value::Text(text) => text.clone(),
+        other => other.to_string(),
+    };
+    written.parse().map_err(|error: NotAPriority| error.to_string())
 }
 
 fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) -> Option<Service> {
@@ -148,14 +202,29 @@ fn service(name: Option<EndpointName>, bentoml: Bentoml, section: &mut Section) 
     // Batchable methods of BentoML take objects of lists.
     let batch = batch(section, "fields");
     let slots = batch.as_ref().map_or(1, |batch| batch.max_size);
-    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
-    Some(Service { name: name?, upstream, routes, prefix, refresh, concurrency, timeout, retention, queue, batch })
+    let Rules { concurrency, timeout, retention, queue, retry, priority } =
+        rules(section, slots, &upstream.retry_statuses);
+    Some(Service {
+        name: name?,
+        upstream,
+        routes,
+        prefix,
+        refresh,
+        concurrency,
+        timeout,
+        retention,
+        queue,
+        retry,
+        priority,
+        batch,
+    })
 }
 
 fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mut Section) -> Option<Endpoint> {
     let batch = batch(section, "list");
     let slots = kind.as_ref().map_or(1, EndpointKind::slots).max(batch.as_ref().map_or(1, |batch| batch.max_size));
-    let Rules { concurrency, timeout, retention, queue } = rules(section, slots);
+    let passing = kind.as_ref().map_or(&[][..], EndpointKind::retry_statuses);
+    let Rules { concurrency, timeout, retention, queue, retry, priority } = rules(section, slots, passing);
     section.otherwise("description", Value::Text(String::new()));
     let description = section.text("description", "\"what it does\"");
     let input = section.optional_of("input", schema::input);
@@ -167,6 +236,8 @@ fn endpoint(name: Option<EndpointName>, kind: Option<EndpointKind>, section: &mu
         timeout,
         retention,
         queue,
+        retry,
+        priority,
         batch,
         description,
         input,

@@ -13,7 +13,7 @@ use super::layers::Layered;
 use super::problem::{Problems, nearest};
 use super::section::{Notes, Section, dotted};
 use super::tree::{Node, Origin, Table, Value};
-use super::{Config, EmbeddedStore, Http, Limits, Loaded, Log, LogFormat, Results, Service, Store};
+use super::{Config, EmbeddedStore, Http, Limits, Loaded, Log, LogFormat, Results, Service, Store, Submit};
 
 /// The most of whatever takes time: no deadline that is reckoned from it overflows.
 pub const TIME_MAX: Duration = Duration::from_secs(100 * 31_557_600);
@@ -21,6 +21,8 @@ pub const TIME_MAX: Duration = Duration::from_secs(100 * 31_557_600);
 pub const MOMENT: Duration = Duration::from_millis(1);
 /// The most tasks that a setting may let in.
 pub const TASKS_MAX: usize = 1_000_000_000;
+/// The most attempts that may be given to a task.
+pub const ATTEMPTS_MAX: usize = 1_000_000;
 /// How long results may be kept.
 pub const RETENTION: RangeInclusive<Duration> = SECOND..=TIME_MAX;
 
@@ -48,6 +50,7 @@ fn read(layered: Layered) -> (Config, Notes) {
     let mut notes = Notes::default();
     notes.problems.extend(layered.problems);
     let http = http(begin("http", &mut tree, &mut notes));
+    let submit = submit(begin("submit", &mut tree, &mut notes));
     let store = store(begin("store", &mut tree, &mut notes));
     let results = results(begin("results", &mut tree, &mut notes));
     let limits = limits(begin("limits", &mut tree, &mut notes));
@@ -57,9 +60,9 @@ fn read(layered: Layered) -> (Config, Notes) {
     for service in &services {
         not_ourselves(service, http.listen, &mut notes);
     }
-    let config = Config { http, store, results, limits, log, endpoints, services, demo: layered.demo };
+    let config = Config { http, submit, store, results, limits, log, endpoints, services, demo: layered.demo };
     notes.leave("", tree);
-    notes.complain_of_unknown_keys(&["http", "store", "results", "limits", "log", "endpoints"]);
+    notes.complain_of_unknown_keys(&["http", "submit", "store", "results", "limits", "log", "endpoints"]);
     (config, notes)
 }
 
@@ -103,10 +106,29 @@ fn http(mut section: Section) -> Http {
         read_timeout: section.time("read_timeout", MOMENT..=TIME_MAX),
         read_rate_min: section.size("read_rate_min", 0..=TEBIBYTE),
         header_bytes: in_memory(section.size("header_bytes", 1024..=HEADER_BYTES_MAX)),
+        submissions: section.count("submissions", 1..=1_000_000),
+        waiting: section.count("waiting", 0..=1_000_000),
         shutdown_grace: section.time("shutdown_grace", Duration::ZERO..=TIME_MAX),
     };
     section.end();
     http
+}
+
+fn submit(mut section: Section) -> Submit {
+    let submit = Submit {
+        delay: section.time("delay", Duration::ZERO..=TIME_MAX),
+        deadline: section.time("deadline", MOMENT..=TIME_MAX),
+        timeout: section.time("timeout", MOMENT..=TIME_MAX),
+        retention: section.time("retention", RETENTION),
+        max_attempts: u32::try_from(section.count("max_attempts", 1..=1_000_000)).expect("its bounds fit"),
+        tags: section.count("tags", 0..=1000),
+        tag_key: in_memory(section.size("tag_key", 1..=1024)),
+        tag_value: in_memory(section.size("tag_value", 0..=16384)),
+        wait: section.time("wait", Duration::ZERO..=TIME_MAX),
+        envelope: section.size("envelope", 1024..=1 << 30),
+    };
+    section.end();
+    submit
 }
 
 fn address(value: &Value) -> Result<SocketAddr, String> {
@@ -177,6 +199,8 @@ fn limits(mut section: Section) -> Limits {
         resident: section.count("resident", 1..=TASKS_MAX),
         crash_budget: u32::try_from(section.count("crash_budget", 1..=1000)).expect("its bounds fit"),
         put_backs: u32::try_from(section.count("put_backs", 0..=1_000_000)).expect("its bounds fit"),
+        log_lines: section.count("log_lines", 1..=100_000),
+        log_bytes: in_memory(section.size("log_bytes", 1..=64 << 20)),
         run_time: section.time("run_time", MOMENT..=TIME_MAX),
         sync_wait: section.time("sync_wait", MOMENT..=TIME_MAX),
     };

@@ -95,7 +95,7 @@ async fn denoise(attempt: Attempt) -> Result<Output, Stop> {
         }
         let step = work.step().await?;
         spool.write(&step.cleaned).await?;
-        attempt.progress.report(step.fraction);
+        attempt.report.progress(step.fraction);
         match step.work {
             Some(rest) => work = rest,
             None => break,

@@ -11,8 +11,10 @@ use ekiben_actors::task::{Input, NewTask, State, Task, TaskId};
 use tokio::time::timeout;
 
 use crate::app::{App, Endpoint};
+use crate::digest::Digester;
 use crate::error::ApiError;
 use crate::intake;
+use crate::submission::Wishes;
 use crate::wire::{self, Dialect};
 
 /// Records a task and answers with its id, once it is durable.
@@ -43,10 +45,11 @@ pub async fn get(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
 /// Cancels a task that has not started.
 pub async fn cancel(request: &HttpRequest) -> Result<HttpResponse, ApiError> {
     let (target, task) = asked(request)?;
-    let command = Cancel { task, endpoint: target.endpoint.name.clone() };
+    let command = Cancel { task, endpoint: target.endpoint.name.clone(), force: false };
     match target.app.system.supervisor.send(command).await?? {
         CancelAnswer::Canceled => Ok(wire::task_and_state(task, State::Canceled, target.dialect)),
-        CancelAnswer::Started => Err(ApiError::HasStarted(task)),
+        // Nobody asks for that here.
+        CancelAnswer::Requested | CancelAnswer::Started => Err(ApiError::HasStarted(task)),
         CancelAnswer::Finished(state) => Err(ApiError::HasFinished(task, state)),
         CancelAnswer::Unknown => Err(target.unknown(task)),
     }
@@ -73,12 +76,23 @@ pub async fn call(request: &HttpRequest, body: Payload) -> Result<HttpResponse, 
 
 /// Takes the body in and records the task.
 async fn record(target: &Target<'_>, request: &HttpRequest, body: Payload) -> Result<Task, Error> {
+    let body = body.into_inner();
+    let admitted = || Ok((target.app.gates.submission()?, Wishes::key_of_headers(request.headers())?));
+    let (_pass, idempotency_key) = match admitted() {
+        Ok(admitted) => admitted,
+        Err(error) => return Err(intake::refusal_unread(error, body)),
+    };
     let mut task = NewTask::new(target.endpoint.name.clone(), Input::default());
+    task.priority = target.endpoint.priority;
+    task.idempotency_key = idempotency_key;
     let (blobs, limits) = (target.app.system.blobs(), &target.app.limits);
     task.input.headers = wire::kept_headers(request.headers(), &target.endpoint.kept_headers);
-    task.input.body = intake::take_in(task.id, request.headers(), body.into_inner(), &blobs, limits).await?;
+    let content_type = task.input.headers.content_type().unwrap_or_default();
+    let mut digest = task.idempotency_key.is_some().then(|| Digester::new(content_type));
+    task.input.body = intake::take_in(task.id, request.headers(), body, &blobs, limits, digest.as_mut()).await?;
+    task.input_digest = digest.map(Digester::finish);
     let recorded = target.app.system.supervisor.send(Submit(task)).await.map_err(ApiError::from)?;
-    Ok(recorded.map_err(ApiError::from)?)
+    Ok(recorded.map_err(ApiError::from)?.into_task())
 }
 
 async fn result_of(target: &Target<'_>, task: &Task, request: &HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -53,7 +53,8 @@ fn open_output() -> Value {
 mod tests {
     use super::*;
     use crate::config::EndpointKind;
-    use ekiben_actors::task::EndpointName;
+    use ekiben_actors::lifecycle::RetryPolicy;
+    use ekiben_actors::task::{EndpointName, Priority};
     use std::time::Duration;
 
     fn endpoint(input: Option<Value>) -> Endpoint {
@@ -63,7 +64,9 @@ mod tests {
             concurrency: 1,
             timeout: Duration::from_secs(1),
             retention: Duration::from_secs(1),
+            retry: RetryPolicy::default(),
             queue: 1,
+            priority: Priority::default(),
             batch: None,
             description: "Turns an image.".into(),
             input,

@@ -21,11 +21,16 @@ use crate::error::ApiError;
 use crate::intake::answer_unread;
 use crate::problem;
 
+mod bodies;
+pub mod endpoints;
+mod list;
 pub mod openapi;
+mod submit;
 mod tasks;
 
 /// Every area of the API.
-const AREAS: &[&[Operation]] = &[tasks::OPERATIONS];
+const AREAS: &[&[Operation]] =
+    &[submit::OPERATIONS, list::OPERATIONS, tasks::OPERATIONS, bodies::OPERATIONS, endpoints::OPERATIONS];
 
 // ---- the map ----
 

@@ -16,10 +16,11 @@ use ekiben_actors::clock::SystemClock;
 use ekiben_actors::endpoint::Endpoint;
 use ekiben_actors::executor::Attempt;
 use ekiben_actors::executor::handler::Handler;
+use ekiben_actors::lifecycle::RetryPolicy;
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::System;
-use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Outcome, Output, TaskId};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Outcome, Output, Priority, TaskId};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -135,7 +136,9 @@ fn endpoint(name: &str) -> config::Endpoint {
         concurrency: 1,
         timeout: LONG,
         retention: Duration::from_secs(24 * 60 * 60),
+        retry: RetryPolicy::default(),
         queue: 100,
+        priority: Priority::default(),
         batch: None,
         description: String::new(),
         input: None,

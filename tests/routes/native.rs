@@ -76,6 +76,62 @@ async fn cancel_and_retry_say_what_they_did() {
 }
 
 #[actix_web::test]
+async fn a_deleted_task_is_gone_and_its_key_is_free() {
+    let service = Service::start().await;
+    let with_key = || service.http.post(service.url("/v1/endpoints/gate/tasks")).header("idempotency-key", "k");
+    let task: Value = with_key().body("1").send().await.unwrap().json().await.unwrap();
+    let path = path_of(&task, "");
+    assert_problem(service.ask("DELETE", &path).await, 409, "not_finished").await;
+    service.open_gate();
+    until(&service, &task, "completed").await;
+    let deleted = service.ask("DELETE", &path).await;
+    assert_eq!((deleted.status().as_u16(), deleted.text().await.unwrap().as_str()), (204, ""));
+    assert_problem(service.ask("GET", &path).await, 404, "task_not_found").await;
+    assert_problem(service.ask("GET", &path_of(&task, "/output")).await, 404, "task_not_found").await;
+    assert_problem(service.ask("DELETE", &path).await, 404, "task_not_found").await;
+    assert_eq!(with_key().body("another").send().await.unwrap().status(), 202);
+}
+
+#[actix_web::test]
+async fn an_endpoint_shows_what_it_is_and_how_it_is_doing() {
+    let service = Service::with(|config| {
+        let gate = &mut config.endpoints[1];
+        gate.description = "Waits.".into();
+        gate.priority = "low".parse().unwrap();
+    })
+    .await;
+    let fresh: Value = service.ask("GET", "/v1/endpoints/gate").await.json().await.unwrap();
+    assert_eq!((&fresh["run_seconds"], &fresh["oldest_waiting_seconds"]), (&json!(null), &json!(null)));
+    for number in ["1", "2", "3"] {
+        submit(&service, "gate", number).await;
+    }
+    service.open_gate();
+    let counts = json!({ "pending": 1, "in_progress": 1, "completed": 1, "failed": 0, "canceled": 0 });
+    let mut gate = fresh;
+    for _ in 0..LONG.as_millis() {
+        gate = service.ask("GET", "/v1/endpoints/gate").await.json().await.unwrap();
+        if gate["counts"] == counts && gate["run_seconds"] != json!(null) && gate["running"] == 1 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(gate["counts"], counts);
+    assert_eq!(
+        (&gate["description"], &gate["running"], &gate["concurrency"]),
+        (&json!("Waits."), &json!(1), &json!(1))
+    );
+    assert_eq!(gate["rates"], json!({ "submitted_per_minute": 3, "finished_per_minute": 1 }));
+    assert!(gate["oldest_waiting_seconds"].as_f64() >= Some(0.0) && gate["run_seconds"]["p99"].is_f64());
+    let expected = json!({ "timeout": "30s", "retention": "1day", "max_attempts": null, "priority": 7 });
+    assert_eq!(gate["defaults"], expected);
+
+    let all: Value = service.ask("GET", "/v1/endpoints").await.json().await.unwrap();
+    let names: Vec<&Value> = all["endpoints"].as_array().unwrap().iter().map(|endpoint| &endpoint["name"]).collect();
+    assert_eq!(names, ["echo", "gate", "heads", "fail", "large"]);
+    assert_problem(service.ask("GET", "/v1/endpoints/nowhere").await, 404, "endpoint_not_found").await;
+}
+
+#[actix_web::test]
 async fn what_is_not_there_is_a_problem_with_a_code() {
     let service = Service::start().await;
     let unknown = format!("/v1/tasks/{}", unknown_id());

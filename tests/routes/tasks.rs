@@ -353,8 +353,8 @@ async fn waiting_task(service: &Service) -> String {
     use ekiben_actors::store::ListQuery;
     use ekiben_actors::task::State;
     loop {
-        let query = ListQuery { endpoint: None, state: Some(State::Pending), after: None, limit: 1 };
-        if let Some(task) = service.app.system.registry.send(List(query)).await.unwrap().unwrap().first() {
+        let query = ListQuery { states: vec![State::Pending], ..ListQuery::newest(1) };
+        if let Some(task) = service.app.system.registry.send(List(query)).await.unwrap().unwrap().tasks.first() {
             return task.id.to_string();
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

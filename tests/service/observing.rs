@@ -111,6 +111,8 @@ fn readme_tells_every_event() {
         "failed",
         "canceled",
         "put_back",
+        "retrying",
+        "cancel_requested",
         "retried",
         "recovered",
         "expired",

@@ -25,6 +25,8 @@ struct State {
     /// Room at `/crowded`.
     room: Semaphore,
     refusals: AtomicUsize,
+    /// How many more calls of `/failing` will fail.
+    failures: AtomicUsize,
 }
 
 impl Upstream {
@@ -34,6 +36,7 @@ impl Upstream {
             calls: AtomicUsize::new(0),
             room: Semaphore::new(2),
             refusals: AtomicUsize::new(0),
+            failures: AtomicUsize::new(0),
         });
         let (tell, told) = mpsc::channel();
         let served = state.clone();
@@ -46,6 +49,7 @@ impl Upstream {
                         .route("/hold", web::post().to(hold))
                         .route("/large", web::post().to(large))
                         .route("/crowded", web::post().to(crowded))
+                        .route("/failing", web::post().to(failing))
                 });
                 let server = server.workers(1).disable_signals().bind("127.0.0.1:0").expect("a port is free");
                 let address = server.addrs()[0];
@@ -71,6 +75,16 @@ impl Upstream {
     /// An endpoint of that name whose upstream has room for two at a time, and answers a third with 429.
     pub fn crowded_endpoint(&self, name: &str, concurrency: usize) -> String {
         format!("[endpoints.{name}]\ntype = \"http\"\nurl = \"{}/crowded\"\nconcurrency = {concurrency}\n", self.url)
+    }
+
+    /// An endpoint of that name whose upstream answers 500 as often as it is told to.
+    pub fn failing_endpoint(&self, name: &str, concurrency: usize) -> String {
+        format!("[endpoints.{name}]\ntype = \"http\"\nurl = \"{}/failing\"\nconcurrency = {concurrency}\n", self.url)
+    }
+
+    /// So many of the next calls fail.
+    pub fn fail(&self, calls: usize) {
+        self.state.failures.store(calls, Ordering::SeqCst);
     }
 
     /// How often there was no room at `/crowded`.
@@ -129,4 +143,13 @@ async fn crowded(state: Data<State>, body: Bytes) -> HttpResponse {
     };
     actix_web::rt::time::sleep(Duration::from_millis(10)).await;
     HttpResponse::Ok().content_type("application/octet-stream").body(body)
+}
+
+async fn failing(state: Data<State>, body: Bytes) -> HttpResponse {
+    state.calls.fetch_add(1, Ordering::SeqCst);
+    let one_less = |left: usize| left.checked_sub(1);
+    match state.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+        Ok(_) => HttpResponse::InternalServerError().body("no rice left"),
+        Err(_none_left) => HttpResponse::Ok().content_type("application/octet-stream").body(body),
+    }
 }

@@ -21,6 +21,8 @@ pub enum Clients {
     V1_4_13,
     /// None of BentoML's: real models, and servers to put before them.
     Models,
+    /// None of BentoML's: what holds the service against its OpenAPI document.
+    OpenApi,
 }
 
 impl Clients {
@@ -29,6 +31,7 @@ impl Clients {
             Self::Current => "bentoml-current",
             Self::V1_4_13 => "bentoml-1.4.13",
             Self::Models => "models",
+            Self::OpenApi => "openapi",
         }
     }
 
@@ -37,6 +40,7 @@ impl Clients {
             Self::Current => "requirements-current.txt",
             Self::V1_4_13 => "requirements-1.4.13.txt",
             Self::Models => "requirements-models.txt",
+            Self::OpenApi => "requirements-openapi.txt",
         })
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::panic_message;
-use super::{Attempt, Demand, Description, Executor, Outputs, Progress};
+use super::{Attempt, Demand, Description, Executor, Outputs, Report};
 use crate::clock::stopwatch;
 use crate::task::{FailureCode, Outcome, Output};
 
@@ -184,7 +184,8 @@ impl Gathering {
                 },
                 outcome => outcome,
             };
-            let is_someones_fault = matches!(outcome, Outcome::Failed(..) | Outcome::Crashed(_));
+            let is_someones_fault =
+                matches!(outcome, Outcome::Failed(..) | Outcome::FailedForNow { .. } | Outcome::Crashed(_));
             if items.len() > 1 && is_someones_fault {
                 let others = items.split_off(items.len() / 2);
                 self.settle(items).await;
@@ -220,8 +221,8 @@ impl Gathering {
         let pieces: Vec<&Piece> = items.iter().map(|item| &item.piece).collect();
         attempt.input.body = merge::merged(&pieces, self.options.form).into();
         attempt.cancellation = cancellation.clone();
-        let all: Vec<Progress> = items.iter().map(|item| item.attempt.progress.clone()).collect();
-        attempt.progress = Progress::new(move |fraction| all.iter().for_each(|one| one.report(fraction)));
+        attempt.timeout = items.iter().filter_map(|item| item.attempt.timeout).max();
+        attempt.report = Report::joined(items.iter().map(|item| &item.attempt.report));
         attempt
     }
 

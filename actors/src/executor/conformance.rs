@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
-use crate::executor::{Attempt, Executor, Outputs, Progress};
+use crate::executor::{Attempt, Executor, Outputs, Report};
 use crate::spool::{BlobName, Blobs};
 use crate::task::{EndpointName, Failure, FailureCode, Headers, Input, Outcome, Output, TaskId};
 
@@ -96,9 +96,10 @@ impl Bench {
             task,
             endpoint: EndpointName::new("conformance").expect("it is a name"),
             number: 1,
+            timeout: None,
             input,
             cancellation: CancellationToken::new(),
-            progress: Progress::unwatched(),
+            report: Report::unwatched(),
             outputs: Outputs::new(self.blobs(), BlobName::Output(task, 1), OUTPUT_MAX),
         }
     }

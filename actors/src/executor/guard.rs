@@ -20,11 +20,16 @@ pub struct Bounds {
     pub timeout: Duration,
     /// How long it may take to stop when told to.
     pub stop_grace: Duration,
+    /// How long it is until the task's deadline, where it has one.
+    pub time_left: Option<Duration>,
+    /// Fires when a client wants it canceled.
+    pub cancel: CancellationToken,
     /// Fires when the node's drain has no more patience.
     pub drain: CancellationToken,
 }
 
-/// Runs an attempt to its end, or to the end of its time, or to the drain's; it always comes to an answer.
+/// Runs an attempt to its end, or to the end of its time, the task's or the drain's; it always comes to an answer.
+/// A result that is there before it had to be given up counts.
 pub async fn run(executor: Arc<dyn Executor>, attempt: Attempt, bounds: Bounds) -> (Outcome, Interruption) {
     let token = attempt.cancellation.clone();
     // The call itself may panic, before there is a future.
@@ -36,15 +41,31 @@ pub async fn run(executor: Arc<dyn Executor>, attempt: Attempt, bounds: Bounds) 
     tokio::select! {
         biased;
         outcome = &mut running => (outcome, Interruption::None),
+        () = bounds.cancel.cancelled() => {
+            let stopped = stop(running, &token, bounds.stop_grace).await;
+            (stopped.unwrap_or(Outcome::Canceled), Interruption::Cancel)
+        }
         () = bounds.drain.cancelled() => {
             let stopped = stop(running, &token, bounds.stop_grace).await;
             (stopped.unwrap_or(Outcome::Canceled), Interruption::Drain)
+        }
+        () = after(bounds.time_left) => {
+            stop(running, &token, bounds.stop_grace).await;
+            (Outcome::Canceled, Interruption::Deadline)
         }
         () = tokio::time::sleep(bounds.timeout) => {
             stop(running, &token, bounds.stop_grace).await;
             let message = format!("the run took longer than {}", show(bounds.timeout));
             (Outcome::failed(FailureCode::Timeout, message), Interruption::None)
         }
+    }
+}
+
+/// Comes after that time; never where there is none.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -195,6 +195,13 @@ async fn kept(outcome: Outcome, outputs: &Outputs) -> Outcome {
         // The failure says more than that its answer was too large, so it stands, without the answer.
         Outcome::Failed(failure, Some(answer)) => Outcome::Failed(failure, kept_output(answer, outputs).await.ok()),
         Outcome::Failed(failure, None) => Outcome::Failed(failure, None),
+        Outcome::FailedForNow { failure, answer, retry_after } => {
+            let answer = match answer {
+                Some(answer) => kept_output(*answer, outputs).await.ok().map(Box::new),
+                None => None,
+            };
+            Outcome::FailedForNow { failure, answer, retry_after }
+        }
         Outcome::Canceled | Outcome::PutBack { .. } | Outcome::Crashed(_) => outcome,
     }
 }
@@ -219,7 +226,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::executor::Progress;
+    use crate::executor::Report;
     use crate::spool::{BlobName, Blobs};
     use crate::task::{EndpointName, Input, TaskId};
 
@@ -229,9 +236,10 @@ mod tests {
             task,
             endpoint: EndpointName::new("test").unwrap(),
             number: 1,
+            timeout: None,
             input: Input::new("application/json", input.to_owned()),
             cancellation: CancellationToken::new(),
-            progress: Progress::unwatched(),
+            report: Report::unwatched(),
             outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), 1000),
         }
     }

@@ -55,7 +55,7 @@ pub struct HttpOptions {
     pub method: String,
     /// Headers that each request gets: names, and templates of values. They take the place of the input's own.
     pub headers: Vec<(String, String)>,
-    /// Statuses of 400 or more that cost the task a crash rather than fail it: it runs again within its crash budget.
+    /// Statuses of 400 or more after which a task may run again, whatever codes its retry policy names.
     pub retry_statuses: Vec<u16>,
     /// Asked before the next task when the upstream was away or had no room; it answers 2xx when it is well.
     pub health: Option<String>,

@@ -18,11 +18,13 @@ use crate::clock::{Clock, ManualClock};
 use crate::lifecycle::{Retention, Setback, Verdict};
 use crate::spool::BlobName;
 use crate::store::{
-    Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, ListQuery, Place, Pruned, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, Wanted,
+    Answer, Canceled, Claimed, Claims, Count, Deleted, Enqueued, Lease, ListQuery, Novelty, Overdue, Page, Place,
+    Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, Wanted,
 };
 use crate::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, Task, TaskId, TaskOptions,
+    AttemptOutcome, AttemptRecord, EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority,
+    RunNotes, State, Task, TaskId, TaskOptions,
 };
 
 /// Lists cases by their names, so that a case and the name it is shown by cannot drift apart.
@@ -32,12 +34,15 @@ macro_rules! cases {
     };
 }
 
+mod attempting;
 mod bodies;
 mod canceling;
 mod claiming;
 mod closing;
+mod deleting;
 mod leasing;
 mod listing;
+mod overdue;
 mod pruning;
 mod reopening;
 mod resubmitting;
@@ -80,11 +85,14 @@ pub fn cases() -> Vec<Case> {
         claiming::cases(),
         settling::cases(),
         leasing::cases(),
+        attempting::cases(),
+        overdue::cases(),
         canceling::cases(),
         resubmitting::cases(),
         bodies::cases(),
         listing::cases(),
         pruning::cases(),
+        deleting::cases(),
         closing::cases(),
     ];
     themes.concat()
@@ -143,7 +151,7 @@ impl Bench {
     /// Settles a task as if its first attempt had started now.
     async fn settle(&self, lease: Lease, verdict: Verdict) -> Settled {
         let run = Some(self.run(1));
-        self.store.settle(Settlement { lease, run, verdict, keep: KEEP }).await.unwrap()
+        self.store.settle(Settlement { lease, run, verdict, keep: KEEP, notes: RunNotes::default() }).await.unwrap()
     }
 
     /// A task that has come to that verdict.
@@ -166,6 +174,14 @@ impl Bench {
 
     async fn reclaim(&self, max: usize) -> Reclaims {
         self.store.reclaim(max, reclaim_policy()).await.unwrap()
+    }
+
+    async fn overdue(&self, max: usize) -> Overdue {
+        self.store.overdue(max, reclaim_policy().retention).await.unwrap()
+    }
+
+    async fn attempts(&self, id: TaskId) -> Vec<AttemptRecord> {
+        self.store.attempts(id).await.unwrap()
     }
 
     async fn prune(&self) -> Vec<Pruned> {
@@ -233,6 +249,12 @@ fn new_task_on(endpoint: EndpointName) -> NewTask {
 
 fn new_task_with_key(key: &str) -> NewTask {
     NewTask { idempotency_key: Some(key.to_owned()), ..new_task() }
+}
+
+/// A task that can be found by these tags.
+fn tagged(tags: &[(&str, &str)]) -> NewTask {
+    let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    NewTask { options: TaskOptions { tags, ..TaskOptions::default() }, ..new_task() }
 }
 
 fn delayed(delay: Duration) -> NewTask {

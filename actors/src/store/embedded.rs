@@ -21,20 +21,24 @@ use futures::future::ready;
 use tokio::sync::oneshot;
 
 use crate::clock::{self, Clock, SystemClock};
+use crate::lifecycle::Retention;
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue, Page, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
-use crate::task::{EndpointName, Input, NewTask, Output, State, Task, TaskId};
+use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, State, Task, TaskId};
 
+mod attempts;
 mod calls;
 mod headers;
 mod housekeeper;
 mod inbox;
 mod ledger;
 mod lock;
+mod pages;
 mod queue;
 mod reader;
 mod rows;
@@ -238,6 +242,10 @@ impl Queue for EmbeddedStore {
         self.call(|asker| Call::Reclaim(max, policy, asker))
     }
 
+    fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue> {
+        self.call(|asker| Call::Overdue(max, retention, asker))
+    }
+
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {
         self.known(|shared| {
             let mut counts = shared.counts.all();
@@ -252,12 +260,20 @@ impl Ledger for EmbeddedStore {
         self.call(|asker| Call::Start(lease, run, durability, asker))
     }
 
+    fn request_cancel(&self, lease: Lease) -> Answer<Settled> {
+        self.call(|asker| Call::RequestCancel(lease, asker))
+    }
+
     fn settle(&self, settlement: Settlement) -> Answer<Settled> {
         self.call(|asker| Call::Settle(settlement, asker))
     }
 
     fn get(&self, task: TaskId) -> Answer<Option<Task>> {
         self.question(|asker| Question::Get(task, asker))
+    }
+
+    fn attempts(&self, task: TaskId) -> Answer<Vec<AttemptRecord>> {
+        self.question(|asker| Question::Attempts(task, asker))
     }
 
     fn input(&self, task: TaskId) -> Answer<Option<Input>> {
@@ -268,12 +284,16 @@ impl Ledger for EmbeddedStore {
         self.question(|asker| Question::Output(task, asker))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.question(|asker| Question::List(query, asker))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.known(|shared| shared.counts.all())
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.call(|asker| Call::Delete(task, asker))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use futures::future::ready;
 
+use crate::lifecycle::Retention;
 use crate::spool::Blobs;
 use crate::store::{
-    Answer, Canceled, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue, ReclaimPolicy, Reclaims,
-    Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store, StoreError, StoreStats, Wanted,
+    Answer, Canceled, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Overdue, Page, Place, Pruned, Queue,
+    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
+    StoreError, StoreStats, Wanted,
 };
-use crate::task::{EndpointName, Input, NewTask, Output, Task, TaskId};
+use crate::task::{AttemptRecord, EndpointName, Input, NewTask, Output, Task, TaskId};
 
 /// Which calls fail.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +120,10 @@ impl Queue for FaultyStore {
         self.call("reclaim", |store| store.reclaim(max, policy))
     }
 
+    fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue> {
+        self.call("overdue", |store| store.overdue(max, retention))
+    }
+
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {
         self.call("waiting", |store| store.waiting())
     }
@@ -128,12 +134,20 @@ impl Ledger for FaultyStore {
         self.call("start", |store| store.start(lease, run, durability))
     }
 
+    fn request_cancel(&self, lease: Lease) -> Answer<Settled> {
+        self.call("request_cancel", |store| store.request_cancel(lease))
+    }
+
     fn settle(&self, settlement: Settlement) -> Answer<Settled> {
         self.call("settle", |store| store.settle(settlement))
     }
 
     fn get(&self, task: TaskId) -> Answer<Option<Task>> {
         self.call("get", |store| store.get(task))
+    }
+
+    fn attempts(&self, task: TaskId) -> Answer<Vec<AttemptRecord>> {
+        self.call("attempts", |store| store.attempts(task))
     }
 
     fn input(&self, task: TaskId) -> Answer<Option<Input>> {
@@ -144,12 +158,16 @@ impl Ledger for FaultyStore {
         self.call("output", |store| store.output(task))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.call("list", |store| store.list(query))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.call("counts", |store| store.counts())
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.call("delete", |store| store.delete(task))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {

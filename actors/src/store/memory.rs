@@ -13,15 +13,18 @@ use std::time::Duration;
 use futures::future::ready;
 
 use crate::clock::{self, Clock};
-use crate::lifecycle::{self, Reclaimed, Verdict};
+use crate::lifecycle::{self, Reclaimed, Retention, Times, Verdict};
 use crate::measure::{BATCH_CALLS, Histogram, SHORT_SECONDS};
 use crate::spool::Blobs;
 use crate::store::{
-    self, Answer, Canceled, Claimed, Claims, Count, Enqueued, Lease, Ledger, ListQuery, Place, Pruned, Queue,
-    ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
-    StoreError, StoreStats, Wanted,
+    self, Answer, Canceled, Claimed, Claims, Count, Deleted, Enqueued, Lease, Ledger, ListQuery, Novelty, Overdue,
+    Page, Place, Pruned, Queue, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement,
+    StartDurability, Started, Store, StoreError, StoreStats, Wanted,
 };
-use crate::task::{EndpointName, Failure, Input, NewTask, Output, State, Task, TaskId, Timestamp};
+use crate::task::{
+    AttemptOutcome, AttemptRecord, EndpointName, Failure, Input, NewTask, Output, RunNotes, State, Task, TaskId,
+    Timestamp,
+};
 
 mod tables;
 
@@ -55,6 +58,9 @@ struct Kept {
     /// Until when this node's lease lasts, that instant included.
     lease_until: Timestamp,
 }
+
+/// What the one node of a memory store is called.
+const NODE: &str = "1";
 
 impl MemoryStore {
     /// An empty store; the node's lease begins now.
@@ -103,6 +109,10 @@ impl Queue for MemoryStore {
         self.step(|kept, now| Ok(kept.reclaim(max, &policy, now)))
     }
 
+    fn overdue(&self, max: usize, retention: Arc<Retention>) -> Answer<Overdue> {
+        self.step(|kept, now| Ok(kept.overdue(max, &retention, now)))
+    }
+
     fn waiting(&self) -> Answer<Vec<(EndpointName, u64)>> {
         self.step(|kept, _| {
             let mut counts = kept.tables.counts();
@@ -117,12 +127,20 @@ impl Ledger for MemoryStore {
         self.step(|kept, _| Ok(kept.start(lease, run)))
     }
 
+    fn request_cancel(&self, lease: Lease) -> Answer<Settled> {
+        self.step(|kept, _| Ok(kept.request_cancel(lease)))
+    }
+
     fn settle(&self, settlement: Settlement) -> Answer<Settled> {
         self.step(|kept, now| Ok(kept.settle(settlement, now)))
     }
 
     fn get(&self, task: TaskId) -> Answer<Option<Task>> {
         self.step(|kept, _| Ok(kept.tables.row(task).map(|row| row.task.clone())))
+    }
+
+    fn attempts(&self, task: TaskId) -> Answer<Vec<AttemptRecord>> {
+        self.step(|kept, _| Ok(kept.tables.row(task).map(Row::all_attempts).unwrap_or_default()))
     }
 
     fn input(&self, task: TaskId) -> Answer<Option<Input>> {
@@ -133,12 +151,16 @@ impl Ledger for MemoryStore {
         self.step(|kept, _| Ok(kept.tables.row(task).and_then(|row| row.output.clone())))
     }
 
-    fn list(&self, query: ListQuery) -> Answer<Vec<Task>> {
+    fn list(&self, query: ListQuery) -> Answer<Page> {
         self.step(|kept, _| Ok(kept.tables.page(&query)))
     }
 
     fn counts(&self) -> Answer<Vec<Count>> {
         self.step(|kept, _| Ok(kept.tables.counts()))
+    }
+
+    fn delete(&self, task: TaskId) -> Answer<Deleted> {
+        self.step(|kept, _| Ok(kept.delete(task)))
     }
 
     fn prune(&self, max: usize) -> Answer<Vec<Pruned>> {
@@ -193,16 +215,17 @@ impl Kept {
     fn enqueue_one(&mut self, new: NewTask, place: Place, now: Timestamp) -> Enqueued {
         let first = new.idempotency_key.as_ref().and_then(|key| self.tables.with_key(&new.endpoint, key));
         if let Some(first) = first {
-            return Enqueued { task: first.clone(), lease: None, known: true };
+            let novelty = Novelty::of_known_key(new.input_digest, first.input_digest);
+            return Enqueued { task: first.task.clone(), lease: None, novelty };
         }
         let task = store::recorded(&new, now);
         // A task that is not due yet waits in the queue, wherever it was meant to.
         let held = place == Place::Here && new.delay.is_zero();
         let fence = u32::from(held);
         let lease = held.then_some(Lease { task: task.id, fence });
-        let (input, idempotency_key) = (new.input, new.idempotency_key);
-        self.tables.add(Row { task: task.clone(), input, output: None, idempotency_key, fence, held });
-        Enqueued { task, lease, known: false }
+        let NewTask { input, idempotency_key, input_digest, .. } = new;
+        self.tables.add(Row { idempotency_key, input_digest, fence, held, ..Row::new(task.clone(), input) });
+        Enqueued { task, lease, novelty: Novelty::New }
     }
 
     fn resubmit(&mut self, wish: Resubmit, now: Timestamp) -> Result<Resubmitted, StoreError> {
@@ -213,13 +236,13 @@ impl Kept {
         if self.tables.row(wish.id).is_some() {
             return Err(id_is_used(wish.id));
         }
-        let again = NewTask {
-            id: wish.id,
-            priority: original.task.priority,
-            options: original.task.options.as_deref().cloned().unwrap_or_default(),
-            ..NewTask::new(wish.endpoint, original.input.clone())
-        };
-        Ok(Resubmitted::Enqueued(self.enqueue_one(again, wish.place, now)))
+        let task = store::resubmitted(&original.task, wish.id, now);
+        let held = wish.place == Place::Here;
+        let fence = u32::from(held);
+        let lease = held.then_some(Lease { task: task.id, fence });
+        let row = Row { fence, held, ..Row::new(task.clone(), original.input.clone()) };
+        self.tables.add(row);
+        Ok(Resubmitted::Enqueued(Enqueued { task, lease, novelty: Novelty::New }))
     }
 
     fn claim(&mut self, wanted: &[Wanted], now: Timestamp) -> Claims {
@@ -250,7 +273,7 @@ impl Kept {
             State::Completed | State::Failed | State::Canceled => Canceled::Finished(row.task.state),
             State::Pending | State::InProgress if row.held => Canceled::Held(row.task.state),
             State::Pending | State::InProgress => {
-                let canceled = self.tables.change(id, |row| row.finish(State::Canceled, None, None, keep, now));
+                let canceled = self.tables.change(id, |row| row.finish(Verdict::Canceled(None), keep, now));
                 Canceled::Canceled(canceled)
             }
         }
@@ -265,7 +288,7 @@ impl Kept {
         for id in self.tables.held(max) {
             let task = &self.tables.row(id).expect("an index names rows that are there").task;
             let keep = policy.retention.of(&task.endpoint);
-            match lifecycle::reclaim(task.state, task.crashes, policy.crash_budget) {
+            match lifecycle::reclaim(task, policy.crash_budget) {
                 Reclaimed::Waits => {
                     self.tables.change(id, |row| row.held = false);
                     reclaims.waiting += 1;
@@ -273,18 +296,38 @@ impl Kept {
                 Reclaimed::Crashed { crashes } => {
                     reclaims.crashed.push(self.tables.change(id, |row| {
                         row.task.crashes = crashes;
+                        row.record(now, AttemptOutcome::Lost, None, RunNotes::default());
                         row.put_back(row.task.due_at);
                     }));
                 }
                 Reclaimed::Lost { crashes, failure } => {
                     reclaims.lost.push(self.tables.change(id, |row| {
                         row.task.crashes = crashes;
-                        row.finish(State::Failed, Some(failure), None, keep, now);
+                        row.ran = true;
+                        row.finish(Verdict::Failed(failure, None), keep, now);
+                    }));
+                }
+                Reclaimed::Canceled => {
+                    reclaims.canceled.push(self.tables.change(id, |row| {
+                        row.ran = true;
+                        row.finish(Verdict::Canceled(None), keep, now);
                     }));
                 }
             }
         }
         reclaims
+    }
+
+    fn overdue(&mut self, max: usize, retention: &Retention, now: Timestamp) -> Overdue {
+        let mut overdue = Overdue::default();
+        for id in self.tables.overdue(now, max) {
+            let task = &self.tables.row(id).expect("an index names rows that are there").task;
+            let keep = retention.of(&task.endpoint);
+            let verdict = lifecycle::overdue(Times::of(task), now).expect("the index knows the times of a task");
+            overdue.settled.push(self.tables.change(id, |row| row.finish(verdict, keep, now)));
+        }
+        overdue.next = self.tables.next_overdue(now);
+        overdue
     }
 
     /// The row of a task, if it belongs to that endpoint.
@@ -306,35 +349,61 @@ impl Kept {
         Started::Recorded
     }
 
+    fn request_cancel(&mut self, lease: Lease) -> Settled {
+        let started = self.tables.row(lease.task).is_some_and(|row| row.task.state == State::InProgress);
+        if !started || !self.holds(lease) {
+            return Settled::FenceLost;
+        }
+        Settled::Recorded(self.tables.change(lease.task, |row| row.task.cancel_requested = true))
+    }
+
     fn settle(&mut self, settlement: Settlement, now: Timestamp) -> Settled {
-        let Settlement { lease, run, verdict, keep } = settlement;
+        let Settlement { lease, run, verdict, keep, notes } = settlement;
         if !self.holds(lease) {
             return Settled::FenceLost;
         }
         Settled::Recorded(self.tables.change(lease.task, |row| {
+            let ran = run.is_some() || row.task.state == State::InProgress;
             // The start may not have been recorded: the settlement says the same.
             if let Some(run) = run {
                 row.note(run);
             }
-            match verdict {
-                Verdict::Completed(output) => row.finish(State::Completed, None, Some(output), keep, now),
-                Verdict::Failed(failure, answer) => row.finish(State::Failed, Some(failure), answer, keep, now),
-                Verdict::Canceled => row.finish(State::Canceled, None, None, keep, now),
+            match lifecycle::heeding_cancel(verdict, row.task.cancel_requested) {
                 Verdict::Again { delay, setback } => {
                     row.task.crashes += setback.crashes();
+                    row.task.failures += setback.failures();
+                    if ran {
+                        row.record(now, store::ended_by(&setback), setback.failure().cloned(), notes);
+                    }
                     row.put_back(clock::after(now, delay));
+                }
+                verdict => {
+                    row.ran = ran;
+                    row.finish(verdict, keep, now);
+                    if ran {
+                        row.notes = notes;
+                    }
                 }
             }
         }))
     }
 
-    fn prune(&mut self, max: usize, now: Timestamp) -> Vec<Pruned> {
-        let mut pruned = Vec::new();
-        for id in self.tables.expired(now, max) {
-            let Row { task, .. } = self.tables.remove(id);
-            pruned.push(Pruned { id, endpoint: task.endpoint, state: task.state });
+    fn delete(&mut self, id: TaskId) -> Deleted {
+        match self.tables.row(id).map(|row| row.task.state) {
+            None => Deleted::Unknown,
+            Some(state) if !state.is_finished() => Deleted::Unfinished(state),
+            Some(_) => Deleted::Deleted(self.forget(id)),
         }
-        pruned
+    }
+
+    fn prune(&mut self, max: usize, now: Timestamp) -> Vec<Pruned> {
+        self.tables.expired(now, max).into_iter().map(|id| self.forget(id)).collect()
+    }
+
+    /// Removes a task that is there.
+    fn forget(&mut self, id: TaskId) -> Pruned {
+        let Row { task, .. } = self.tables.remove(id);
+        Pruned { id, endpoint: task.endpoint, state: task.state }
     }
 
     /// Whether a report under this lease still counts.
@@ -349,24 +418,41 @@ impl Row {
         self.task.started_at = Some(run.started_at);
     }
 
+    /// Records the latest attempt by itself: the task goes on without it.
+    fn record(&mut self, now: Timestamp, outcome: AttemptOutcome, failure: Option<Failure>, notes: RunNotes) {
+        let (number, started_at) = (self.task.attempt, self.task.started_at.expect("an attempt has started"));
+        let attempt = AttemptRecord::running(number, started_at, Some(NODE.to_owned()));
+        self.attempts.insert(number, attempt.ended(now, outcome, failure, notes));
+        if let Some((first, last)) = AttemptRecord::forgotten_with(number) {
+            self.attempts.retain(|number, _| !(first..=last).contains(number));
+        }
+    }
+
+    fn all_attempts(&self) -> Vec<AttemptRecord> {
+        let node = (self.held || self.ran).then(|| NODE.to_owned());
+        let mut attempts =
+            self.task.attempts(self.attempts.values().cloned().collect(), node, self.notes.worker.clone());
+        if let (Some(log), Some(latest)) = (&self.notes.log, attempts.last_mut()) {
+            latest.log = Some(log.clone());
+        }
+        attempts
+    }
+
     fn put_back(&mut self, due_at: Timestamp) {
         self.held = false;
         self.task.state = State::Pending;
         self.task.due_at = due_at;
     }
 
-    fn finish(
-        &mut self,
-        state: State,
-        failure: Option<Failure>,
-        output: Option<Output>,
-        keep: Duration,
-        now: Timestamp,
-    ) {
+    /// `verdict` is one that ends a task; `keep` is for one that does not say itself how long.
+    fn finish(&mut self, verdict: Verdict, keep: Duration, now: Timestamp) {
+        let keep = self.task.retention().unwrap_or(keep);
         self.held = false;
-        self.task.state = state;
+        self.task.state = verdict.state();
         self.task.finished_at = Some(now);
         self.task.expires_at = Some(clock::after(now, keep));
+        self.task.cancel_requested = false;
+        let (failure, output) = verdict.left();
         self.task.failure = failure.map(Box::new);
         self.task.output_bytes = output.as_ref().map_or(0, |output| output.body.len());
         self.output = output;

@@ -10,8 +10,24 @@ use crate::task::{BadEndpointName, EndpointName, NewTask, State, Task, TaskId};
 
 /// Records a task and starts it as soon as a slot is free. Answered when the task is durable.
 #[derive(Message)]
-#[rtype(result = "Result<Task, SubmitError>")]
+#[rtype(result = "Result<Recorded, SubmitError>")]
 pub struct Submit(pub NewTask);
+
+/// What `Submit` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    New(Task),
+    /// The idempotency key was known: the first task of that key, as it is now.
+    Before(Task),
+}
+
+impl Recorded {
+    pub fn into_task(self) -> Task {
+        match self {
+            Recorded::New(task) | Recorded::Before(task) => task,
+        }
+    }
+}
 
 /// Why a submission was refused. Nothing was recorded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +42,13 @@ pub enum SubmitError {
     EndpointFull { endpoint: EndpointName, limit: u64, retry_after: Duration },
     #[error("the queue is full: {limit} tasks wait")]
     QueueFull { limit: u64, retry_after: Duration },
+    #[error("the task asks for {option} = {asked}, but {bound}")]
+    OutOfBounds { option: &'static str, asked: String, bound: String },
+    #[error(
+        "the idempotency key was used before on this endpoint, for task {first} with another input; send the same input \
+         again, or another key"
+    )]
+    OtherInput { first: TaskId },
     #[error("the task could not be recorded: {0}")]
     Store(#[from] StoreError),
 }
@@ -49,20 +72,24 @@ pub enum RetryError {
     Refused(#[from] SubmitError),
 }
 
-/// Cancels a task that has not started.
+/// Cancels a task that waits, and by force also one that runs: its attempt is told to stop, and given up when it has not
+/// done so in [`crate::limits::Limits::stop_grace`].
 #[derive(Clone, Message)]
 #[rtype(result = "Result<CancelAnswer, StoreError>")]
 pub struct Cancel {
     pub task: TaskId,
     pub endpoint: EndpointName,
+    pub force: bool,
 }
 
 /// What `Cancel` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelAnswer {
-    /// It is canceled, now or since before, and never ran.
+    /// It is canceled, now or since before.
     Canceled,
-    /// It runs.
+    /// It runs, and is told to stop: it will be canceled, unless its result comes first. That is durable.
+    Requested,
+    /// It runs, and was to be canceled only if it did not.
     Started,
     /// It had completed or failed.
     Finished(State),
@@ -117,6 +144,8 @@ pub struct LineMeasures {
     pub oldest_waiting: Duration,
     /// Tasks recorded by this node since it started.
     pub submitted: u64,
+    /// Of those, how many within the last minute.
+    pub submitted_per_minute: u64,
     /// Submissions refused because a queue was full.
     pub refused: u64,
 }

@@ -104,6 +104,7 @@ impl Supervisor {
                 tracing::warn!(%error, "this node's lease could not be renewed; trying again");
             }
             this.reclaim(ctx);
+            this.end_overdue(ctx);
         }));
     }
 
@@ -134,7 +135,7 @@ impl Supervisor {
                 self.lines[index].waiting += 1;
             }
         }
-        for task in reclaims.lost {
+        for task in reclaims.lost.into_iter().chain(reclaims.canceled) {
             self.registry.do_send(SettledInStore(task));
         }
         self.expect_backlog();

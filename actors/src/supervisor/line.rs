@@ -11,6 +11,7 @@ use super::LineMeasures;
 use super::pace::Pace;
 use crate::clock::stopwatch;
 use crate::executor::Demand;
+use crate::measure::Rate;
 use crate::task::{Priority, Task, TaskId, Timestamp};
 use crate::task_actor::Crew;
 
@@ -55,6 +56,7 @@ pub struct Line {
     pub waiting: u64,
     /// Recorded since the node started.
     pub submitted: u64,
+    submitted_lately: Rate,
     /// Turned away since the node started, because a queue was full.
     pub refused: u64,
 }
@@ -72,8 +74,15 @@ impl Line {
             backlog: left_over,
             waiting: left_over,
             submitted: 0,
+            submitted_lately: Rate::new(stopwatch()),
             refused: 0,
         }
+    }
+
+    /// One more task was recorded.
+    pub fn note_submission(&mut self) {
+        self.submitted += 1;
+        self.submitted_lately.note(stopwatch());
     }
 
     /// Whether a task that joined now would start at once.
@@ -111,6 +120,7 @@ impl Line {
             slots_allowed: self.pace.allowed(),
             oldest_waiting: longest.and_then(|age| age.to_std().ok()).unwrap_or_default(),
             submitted: self.submitted,
+            submitted_per_minute: self.submitted_lately.per_minute(stopwatch()),
             refused: self.refused,
         }
     }

@@ -9,7 +9,7 @@ pub enum FailureCode {
     Failed,
     /// The input is not what the endpoint takes.
     BadInput,
-    /// The run took longer than the endpoint's `timeout`.
+    /// The run took longer than its `timeout`, the task's own or its endpoint's.
     Timeout,
     /// The executor's code panicked.
     Panic,

@@ -16,11 +16,11 @@ use ekiben_actors::store::{
     StoreError, Wanted,
 };
 use ekiben_actors::task::{
-    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, State, TaskId,
+    EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority, RunNotes, State, TaskId, TaskOptions,
 };
 use proptest::sample::Index;
 
-use crate::steps::{End, OVER_THE_LEASE, Step, Submission};
+use crate::steps::{End, OVER_THE_LEASE, Step, Submission, Times, Why};
 
 const ALL: usize = 100_000;
 
@@ -85,23 +85,32 @@ impl World {
                 Seen::answer(plain(store.cancel(task, endpoint, *keep).await))
             }
             Step::Reclaim => Seen::answer(plain(store.reclaim(ALL, policy()).await.map(in_order))),
+            Step::Overdue { max } => Seen::answer(plain(store.overdue(*max, policy().retention).await)),
+            Step::RequestCancel { lease } => Seen::answer(plain(store.request_cancel(self.lease(*lease)).await)),
             Step::Start { lease, durable } => self.start(*lease, *durable, bench).await,
-            Step::Settle { lease, ran, end, keep } => {
+            Step::Settle { lease, ran, end, keep, worker, log } => {
                 let lease = self.lease(*lease);
                 let run = ran.then(|| run_of(lease, bench));
-                let settlement = Settlement { lease, run, verdict: verdict(end, lease), keep: *keep };
+                let notes = RunNotes {
+                    worker: worker.then(|| format!("pid {}", lease.fence)),
+                    log: log.then(|| format!("of attempt {}", lease.fence)),
+                };
+                let settlement = Settlement { lease, run, verdict: verdict(end, lease), keep: *keep, notes };
                 Seen::answer(plain(store.settle(settlement).await))
             }
             Step::Read { task } => read(self.task(*task).0, store).await,
-            Step::List { endpoint, state, after, limit } => {
+            Step::List { endpoint, states, tags, from, after, limit } => {
                 let query = ListQuery {
                     endpoint: endpoint.map(endpoint_of),
-                    state: state.map(|state| State::ALL[state]),
+                    states: states.iter().map(|state| State::ALL[*state]).collect(),
+                    tags: tags_of(*tags),
+                    from: from.map(|from| self.task(from).0),
                     after: after.map(|after| self.task(after).0),
                     limit: *limit,
                 };
                 Seen::answer(plain(store.list(query).await))
             }
+            Step::Delete { task } => Seen::answer(plain(store.delete(self.task(*task).0).await)),
             Step::Prune => {
                 let mut pruned = store.prune(ALL).await.expect("a prune succeeds");
                 pruned.sort_by_key(|pruned| pruned.id);
@@ -142,7 +151,15 @@ impl World {
             id,
             priority: Priority(submission.priority),
             delay: submission.delay,
+            queue_ttl: submission.times.queue_ttl,
+            deadline: submission.times.deadline,
             idempotency_key: submission.key.map(|key| format!("key {key}")),
+            input_digest: submission.digest.map(|digest| [digest; 32]),
+            options: TaskOptions {
+                tags: tags_of(submission.tags).into_iter().collect(),
+                retention: submission.times.retention,
+                ..TaskOptions::default()
+            },
             ..NewTask::new(endpoint_of(submission.endpoint), input)
         }
     }
@@ -172,7 +189,10 @@ impl World {
             endpoint: 0,
             priority: 0,
             delay: Duration::ZERO,
+            times: Times { queue_ttl: None, deadline: None, retention: None },
             key: None,
+            digest: None,
+            tags: 0,
             here: false,
             used_id: None,
             large: false,
@@ -246,13 +266,17 @@ async fn read(task: TaskId, store: &dyn Store) -> Seen {
     let input = input.map(|input| (input.headers, input.body.read().expect("a body is read")));
     let output = store.output(task).await.expect("reading succeeds");
     let output = output.map(|output| (output.status, output.headers, output.body.read().expect("a body is read")));
-    Seen::answer((found, input, output))
+    let mut attempts = store.attempts(task).await.expect("reading succeeds");
+    for attempt in &mut attempts {
+        // Each store has its own names for the nodes; whether there is one is the same.
+        attempt.node = attempt.node.as_ref().map(|_| String::new());
+    }
+    Seen::answer((found, input, output, attempts))
 }
 
 /// All that a store shows.
 async fn snapshot(store: &dyn Store) -> String {
-    let every_task = ListQuery { endpoint: None, state: None, after: None, limit: ALL };
-    let tasks = store.list(every_task).await.expect("listing succeeds");
+    let tasks = store.list(ListQuery::newest(ALL)).await.expect("listing succeeds");
     let mut counts = store.counts().await.expect("counting succeeds");
     counts.retain(|count| count.tasks > 0);
     counts.sort_by_key(|count| (count.endpoint.clone(), count.state));
@@ -274,6 +298,7 @@ fn plain<T>(answer: Result<T, StoreError>) -> Result<T, &'static str> {
 fn in_order(mut reclaims: Reclaims) -> Reclaims {
     reclaims.crashed.sort_by_key(|task| task.id);
     reclaims.lost.sort_by_key(|task| task.id);
+    reclaims.canceled.sort_by_key(|task| task.id);
     reclaims
 }
 
@@ -292,8 +317,17 @@ fn verdict(end: &End, lease: Lease) -> Verdict {
             let failure = Failure::new(FailureCode::BadInput, format!("attempt {} failed", lease.fence));
             Verdict::Failed(failure, answer.then(|| Output::new("text/plain", "no").with_status(400)))
         }
-        End::Canceled => Verdict::Canceled,
-        End::Again { delay } => Verdict::Again { delay: *delay, setback: Setback::Interrupted },
+        End::Canceled => Verdict::Canceled(None),
+        End::Again { delay, why } => {
+            let failure = || Failure::new(FailureCode::Timeout, format!("attempt {} came back", lease.fence));
+            let setback = match why {
+                Why::Interrupted => Setback::Interrupted,
+                Why::PutBack => Setback::PutBack(failure()),
+                Why::Crashed => Setback::Crashed(failure().with_log("it ended so")),
+                Why::Failed => Setback::Failed(failure()),
+            };
+            Verdict::Again { delay: *delay, setback }
+        }
     }
 }
 
@@ -305,6 +339,13 @@ fn policy() -> ReclaimPolicy {
 
 fn endpoint_of(number: usize) -> EndpointName {
     EndpointName::new(["summarize", "translate", "denoise"][number % 3]).expect("the names are well formed")
+}
+
+/// The tags that some bits stand for.
+fn tags_of(bits: u8) -> Vec<(String, String)> {
+    let all = [("project", "rice"), ("urgent", "no")];
+    let chosen = all.into_iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1);
+    chosen.map(|(_, (key, value))| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn place(here: bool) -> Place {

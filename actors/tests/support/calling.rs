@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, ServiceConfig, to};
 use actix_web::{HttpRequest, HttpResponse};
 use ekiben_actors::executor::http::{Http, HttpOptions};
-use ekiben_actors::executor::{Attempt, Executor, Outputs, Progress};
+use ekiben_actors::executor::{Attempt, Executor, Outputs, Report};
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::task::{EndpointName, Failure, FailureCode, Input, Outcome, Output, TaskId};
 use serde_json::Value;
@@ -22,9 +22,10 @@ pub fn attempt(input: Input) -> Attempt {
         task,
         endpoint: EndpointName::new("test").unwrap(),
         number: 2,
+        timeout: None,
         input,
         cancellation: CancellationToken::new(),
-        progress: Progress::unwatched(),
+        report: Report::unwatched(),
         outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), OUTPUT_MAX),
     }
 }

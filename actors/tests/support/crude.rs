@@ -20,14 +20,18 @@ impl Crude {
         let (tell, closed) = unbounded_channel();
         thread::spawn(move || {
             for connection in listener.incoming() {
-                let mut connection = connection.unwrap();
-                read_request(&connection);
-                connection.write_all(answer).unwrap();
-                drop(connection);
-                let still_wanted = tell.send(()).is_ok();
-                if !still_wanted {
+                if tell.is_closed() {
                     return;
                 }
+                let (mut connection, tell) = (connection.unwrap(), tell.clone());
+                // Each on a thread of its own: a client may open one that it then has no use for.
+                thread::spawn(move || {
+                    read_request(&connection);
+                    connection.write_all(answer).unwrap();
+                    drop(connection);
+                    // The test may have ended.
+                    let _ = tell.send(());
+                });
             }
         });
         Self { url, closed }

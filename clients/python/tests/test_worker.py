@@ -99,6 +99,7 @@ def test_progress_log_and_current_are_of_the_attempt() -> None:
     @ekiben.task
     def work() -> dict:
         ekiben.progress(0.5)
+        ekiben.progress(message="half", tokens=3, loss=0.5)
         ekiben.log("half é", level="warning")
         here = ekiben.current()
         return {"task": here.task_id, "attempt": here.attempt, "endpoint": here.endpoint, "headers": dict(here.headers),
@@ -106,10 +107,12 @@ def test_progress_log_and_current_are_of_the_attempt() -> None:
     """
     with Worker.of(source) as worker:
         attempt = worker.run("work", attempt=3, headers=[["Accept-Language", "de"]])
-        said = [worker.hear() for _ in range(3)]
+        said = [worker.hear() for _ in range(4)]
         assert said[0].header == {"type": "progress", "id": attempt, "fraction": 0.5}
-        assert said[1].header == {"type": "log", "id": attempt, "level": "warning", "message": "half é"}
-        assert json.loads(said[2].body) == {
+        more = {"message": "half", "counters": {"tokens": 3, "loss": 0.5}}
+        assert said[1].header == {"type": "progress", "id": attempt, **more}
+        assert said[2].header == {"type": "log", "id": attempt, "level": "warning", "message": "half é"}
+        assert json.loads(said[3].body) == {
             "task": "0" * 32,
             "attempt": 3,
             "endpoint": "work",

@@ -5,7 +5,8 @@ use std::io::Cursor;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ekiben_actors::executor::{Outputs, Progress};
+use ekiben_actors::executor::report::Said;
+use ekiben_actors::executor::{Outputs, Report};
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::task::{Input, TaskId};
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
@@ -267,9 +268,10 @@ async fn it_stops_between_two_blocks_when_it_is_canceled() {
     let mut attempt = attempt(wav_input(&noisy_wav(&options)));
     let cancellation = attempt.cancellation.clone();
     let reports = std::sync::Arc::new(AtomicU32::new(0));
-    attempt.progress = Progress::new({
+    attempt.report = Report::heard({
         let reports = reports.clone();
-        move |fraction| {
+        move |said| {
+            let Said::Progress(fraction) = said else { panic!("not a progress: {said:?}") };
             assert!(fraction > 0.0 && fraction < 1.0, "{fraction}");
             reports.fetch_add(1, Ordering::SeqCst);
             cancellation.cancel();

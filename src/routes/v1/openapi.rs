@@ -12,8 +12,13 @@ use serde_json::{Map, Value};
 use crate::wire;
 
 /// Every fragment, the frame first.
-const FRAGMENTS: &[(&str, &str)] =
-    &[("frame", include_str!("openapi/frame.json")), ("tasks", include_str!("openapi/tasks.json"))];
+const FRAGMENTS: &[(&str, &str)] = &[
+    ("frame", include_str!("openapi/frame.json")),
+    ("submit", include_str!("openapi/submit.json")),
+    ("tasks", include_str!("openapi/tasks.json")),
+    ("bodies", include_str!("openapi/bodies.json")),
+    ("endpoints", include_str!("openapi/endpoints.json")),
+];
 
 static DOCUMENT: LazyLock<(Value, String)> = LazyLock::new(|| {
     let document = merged();

@@ -6,14 +6,15 @@
 use std::time::Duration;
 
 use reqwest::header::{
-    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
-    LAST_MODIFIED, LOCATION, RETRY_AFTER, SET_COOKIE,
+    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, HeaderMap,
+    HeaderName, LAST_MODIFIED, LOCATION, RETRY_AFTER, SET_COOKIE,
 };
 use reqwest::{Response, StatusCode, Url};
 
 use super::request::is_hop_by_hop;
 use super::{HttpError, Upstream};
 use crate::body::Body;
+use crate::clock::{Clock, SystemClock};
 use crate::executor::Outputs;
 use crate::spool::SpoolError;
 use crate::task::{Failure, FailureCode, Headers, Outcome, Output};
@@ -54,26 +55,29 @@ impl Upstream {
             return Outcome::explained(FailureCode::BadOutput, StatusCode::BAD_GATEWAY.as_u16(), message);
         }
         let headers = self.kept(response.headers());
+        let asked = retry_after(response.headers());
         let body = match self.taken_in(response, outputs).await {
             Ok(body) => body,
             Err(unusable) => return unusable,
         };
-        self.judged(status, headers, body)
+        self.judged(status, headers, body, asked)
     }
 
-    fn judged(&self, status: StatusCode, headers: Headers, body: Body) -> Outcome {
+    fn judged(&self, status: StatusCode, headers: Headers, body: Body, asked: Option<Duration>) -> Outcome {
         let code = match status.as_u16() {
             200..=299 => return Outcome::Done(Output { status: status.as_u16(), headers, body }),
             400..=499 => FailureCode::Upstream4xx,
             500.. => FailureCode::Upstream5xx,
             _ => FailureCode::BadOutput,
         };
-        if self.retry_statuses.contains(&status.as_u16()) {
-            return Outcome::Crashed(Failure::new(code, format!("{} answered {}", self.host, shown(status))));
-        }
         let replayed = if is_known_failure(status) { status } else { StatusCode::BAD_GATEWAY };
         let failure = Failure::new(code, format!("{} answered {}", self.host, shown(status)));
-        Outcome::Failed(failure, Some(Output { status: replayed.as_u16(), headers, body }))
+        let answer = Some(Output { status: replayed.as_u16(), headers, body });
+        let may_pass = self.retry_statuses.contains(&status.as_u16()) || (status.is_server_error() && asked.is_some());
+        match may_pass {
+            true => Outcome::FailedForNow { failure, answer: answer.map(Box::new), retry_after: asked },
+            false => Outcome::Failed(failure, answer),
+        }
     }
 
     /// It has no room for the task now.
@@ -141,10 +145,18 @@ fn unknown_coding(headers: &HeaderMap) -> Option<String> {
     codings.find(|coding| !coding.is_empty() && coding != "identity")
 }
 
-/// The seconds of a `Retry-After` (RFC 9110, 10.2.3). One with a date is not heeded: it needs two clocks that agree.
+/// How long a `Retry-After` asks to wait (RFC 9110, 10.2.3). One with a date is reckoned from the answer's own `Date`,
+/// so that the two clocks need not agree, and from ours where it has none.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(asked).ok()?;
+    let sent = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    let sent = sent.unwrap_or_else(|| SystemClock.now().into());
+    Some(until.duration_since(sent).unwrap_or_default())
 }
 
 /// Whether Python's `http.HTTPStatus` has a failure of that number.

@@ -53,7 +53,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::executor::{Outputs, Progress};
+    use crate::executor::{Outputs, Report};
     use crate::spool::{BlobName, Blobs};
     use crate::task::{EndpointName, Input, Output, TaskId};
 
@@ -65,9 +65,10 @@ mod tests {
             task,
             endpoint: EndpointName::new("test").unwrap(),
             number: 1,
+            timeout: None,
             input: Input::default(),
             cancellation: CancellationToken::new(),
-            progress: Progress::unwatched(),
+            report: Report::unwatched(),
             outputs: Outputs::new(Blobs::in_memory(), BlobName::Output(task, 1), 1000),
         }
     }

@@ -57,9 +57,20 @@ async fn obey<R: AsyncRead + Unpin>(
         FromWorker::Hello(_) => return Err(Deaf::Breach("it said hello twice".to_owned())),
         // Threads of an attempt may speak on for a moment after it has ended.
         FromWorker::Progress { id, .. } | FromWorker::Log { id, .. } if worker.has_ended(id) => {}
-        FromWorker::Progress { id, fraction } => known(id, worker.progress(id))?.report(fraction),
+        FromWorker::Progress { id, fraction, message, counters } => {
+            let (_, report) = known(id, worker.teller(id))?;
+            if let Some(message) = message {
+                report.message(&message);
+            }
+            for (name, value) in counters.unwrap_or_default() {
+                report.counter(&name, value);
+            }
+            if let Some(fraction) = fraction {
+                report.progress(fraction);
+            }
+        }
         FromWorker::Log { id, level, message } => {
-            worker.group.log.message(level, known(id, worker.task(id))?, &message);
+            worker.group.log.message(level, &known(id, worker.teller(id))?, &message);
         }
         FromWorker::Done { id, status, headers } => {
             let status = within(status.unwrap_or(200), 200..=299)?;
@@ -85,7 +96,7 @@ async fn obey<R: AsyncRead + Unpin>(
             worker.settle(id, Outcome::Failed(Failure::new(code, message), answer));
         }
         FromWorker::Canceled { id } => {
-            known(id, worker.task(id))?;
+            known(id, worker.teller(id))?;
             worker.settle(id, Outcome::Canceled);
         }
     }

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::ProcessOptions;
 use super::ending::Ending;
 use super::frame::{FrameError, FrameReader};
-use super::log::WorkerLog;
+use super::log::{Stream, WorkerLog};
 use super::message::{self, FromWorker, Hello, Offer};
 use crate::task::{EndpointName, Failure, FailureCode};
 
@@ -145,19 +145,20 @@ fn spawned(endpoint: &EndpointName, options: &ProcessOptions) -> io::Result<Laun
     ours.set_nonblocking(true)?;
     let (source, sink) = UnixStream::from_std(ours)?.into_split();
 
-    let mut child = command(options, theirs).spawn()?;
+    let (stdout, their_stdout) = Stream::new("stdout")?;
+    let (stderr, their_stderr) = Stream::new("stderr")?;
+    let mut command = command(options, theirs);
+    let child = command.stdout(their_stdout).stderr(their_stderr).spawn()?;
+    // It holds the other ends of the pipes, which would then never end.
+    drop(command);
     let pid = child.id().expect("it was not waited for yet");
     let pid = i32::try_from(pid).map_err(io::Error::other)?;
-    let log = WorkerLog::new(endpoint.clone(), pid);
+    let log = WorkerLog::new(endpoint.clone(), pid, vec![stdout.clone(), stderr.clone()]);
     let group = Arc::new(Group { pid, log, why: Mutex::default(), gone: AtomicBool::new(false) });
     let mut captures = JoinSet::new();
-    if let Some(stream) = child.stdout.take() {
+    for stream in [stdout, stderr] {
         let group = group.clone();
-        captures.spawn(async move { group.log.capture(stream, "stdout").await });
-    }
-    if let Some(stream) = child.stderr.take() {
-        let group = group.clone();
-        captures.spawn(async move { group.log.capture(stream, "stderr").await });
+        captures.spawn(async move { group.log.capture(&stream).await });
     }
     Ok(Launched { leash: Leash { group, child, captures }, frames: FrameReader::new(source), sink })
 }
@@ -170,8 +171,6 @@ fn command(options: &ProcessOptions, channel: StdUnixStream) -> Command {
         .env("EKIBEN_THREADS", options.threads.to_string())
         .envs(options.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .process_group(0)
         .as_std_mut()
         .fd_mappings(vec![FdMapping { parent_fd: channel.into(), child_fd: CHANNEL }])

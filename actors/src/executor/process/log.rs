@@ -1,39 +1,81 @@
-//! A worker's standard output and error: its lines go to our log, and the last of them are kept for its failures.
+//! A worker's standard output and error: its lines go to our log and to the report of the attempt that runs, and the
+//! last of them are kept for its failures.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::fs::File;
+use std::io::{self, PipeWriter, Read};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::unix::pipe;
+use tokio::task::yield_now;
 
-use super::message::Level;
-use crate::task::{EndpointName, Failure, TaskId};
+use crate::executor::Report;
+use crate::task::{EndpointName, Failure, Level, TaskId};
 
 /// The most bytes of a line; a longer one is taken as several.
 const LINE_MAX: usize = 8 * 1024;
+
+/// The most bytes that a pipe of somebody without privileges holds (pipe(7)).
+const PIPE_MAX: usize = 1 << 20;
 
 /// The log of one worker.
 pub struct WorkerLog {
     endpoint: EndpointName,
     pid: i32,
+    streams: Vec<Arc<Stream>>,
     inner: Mutex<Inner>,
+}
+
+/// Where a worker writes to, and we read from.
+pub struct Stream {
+    name: &'static str,
+    pipe: pipe::Receiver,
+    /// The same pipe, to be read without asking the runtime, which may not have heard yet that there is something.
+    file: File,
+    /// The line that is not complete yet. Locked by who reads.
+    line: Mutex<Vec<u8>>,
+}
+
+impl Stream {
+    /// The two ends of a new one. Must be called in a runtime of tokio.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub fn new(name: &'static str) -> io::Result<(Arc<Self>, PipeWriter)> {
+        let (ours, theirs) = io::pipe()?;
+        let file = File::from(OwnedFd::from(ours.try_clone()?));
+        let pipe = pipe::Receiver::from_owned_fd(ours.into())?;
+        Ok((Arc::new(Self { name, pipe, file, line: Mutex::default() }), theirs))
+    }
+
+    fn line(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.line.lock().expect("nobody panics while holding it")
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Taken {
+    AllThereWas,
+    Ended,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// The attempt that runs, where it is the only one.
-    task: Option<TaskId>,
+    /// Whose attempt runs and its report, where it is the only one.
+    sole: Option<(TaskId, Report)>,
     tail: VecDeque<String>,
     tail_bytes: usize,
 }
 
 impl WorkerLog {
-    pub fn new(endpoint: EndpointName, pid: i32) -> Self {
-        Self { endpoint, pid, inner: Mutex::default() }
+    pub fn new(endpoint: EndpointName, pid: i32, streams: Vec<Arc<Stream>>) -> Self {
+        Self { endpoint, pid, streams, inner: Mutex::default() }
     }
 
-    /// From now on lines are told as those of that task, or of none.
-    pub fn tag(&self, task: Option<TaskId>) {
-        self.inner().task = task;
+    /// From now on lines are told as those of that attempt, or of none.
+    pub fn tag(&self, sole: Option<(TaskId, Report)>) {
+        self.inner().sole = sole;
     }
 
     /// The last lines, of which there are about as many as a failure keeps.
@@ -43,24 +85,60 @@ impl WorkerLog {
         lines.join("\n")
     }
 
-    /// Takes a stream in, line by line, until it ends.
-    pub async fn capture(&self, stream: impl AsyncRead + Unpin, name: &'static str) {
-        let mut source = BufReader::with_capacity(LINE_MAX, stream);
-        let mut line = Vec::new();
+    /// Takes one of its streams in, line by line, until it ends.
+    pub async fn capture(&self, stream: &Stream) {
         loop {
-            // A stream that broke has ended.
-            let available = source.fill_buf().await.unwrap_or_default();
-            if available.is_empty() {
-                self.line(&line, name);
+            if stream.pipe.readable().await.is_err() {
                 return;
             }
-            let room = &available[..available.len().min(LINE_MAX - line.len())];
+            if self.take_in(stream, |buffer| stream.pipe.try_read(buffer)) == Taken::Ended {
+                return;
+            }
+            // A stream that never rests leaves others their turn.
+            yield_now().await;
+        }
+    }
+
+    /// Takes in what its streams hold at this moment, so that the lines of an attempt are told as such.
+    pub fn catch_up(&self) {
+        for stream in &self.streams {
+            self.take_in(stream, |buffer| (&stream.file).read(buffer));
+        }
+    }
+
+    fn take_in(&self, stream: &Stream, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Taken {
+        let mut line = stream.line();
+        let mut buffer = [0; LINE_MAX];
+        let mut taken = 0;
+        while taken < PIPE_MAX {
+            match read(&mut buffer) {
+                Ok(count) if count > 0 => {
+                    taken += count;
+                    self.lines(&buffer[..count], &mut line, stream.name);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // A stream that broke has ended.
+                Ok(_) | Err(_) => {
+                    self.line(&line, stream.name);
+                    line.clear();
+                    return Taken::Ended;
+                }
+            }
+        }
+        Taken::AllThereWas
+    }
+
+    /// Tells the lines that a piece of a stream completes, and keeps the rest of it in `line`.
+    fn lines(&self, mut piece: &[u8], line: &mut Vec<u8>, stream: &'static str) {
+        while !piece.is_empty() {
+            let room = &piece[..piece.len().min(LINE_MAX - line.len())];
             let newline = room.iter().position(|byte| *byte == b'\n');
             let taken = newline.unwrap_or(room.len());
             line.extend_from_slice(&room[..taken]);
-            source.consume(taken + usize::from(newline.is_some()));
+            piece = &piece[taken + usize::from(newline.is_some())..];
             if newline.is_some() || line.len() == LINE_MAX {
-                self.line(&line, name);
+                self.line(line, stream);
                 line.clear();
             }
         }
@@ -70,19 +148,22 @@ impl WorkerLog {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end();
         if !line.is_empty() {
-            let task = self.inner().task;
-            self.tell(Level::Info, task, stream, line);
+            let sole = self.inner().sole.clone();
+            self.tell(Level::Info, sole.as_ref(), stream, line);
         }
     }
 
     /// A line that the worker sent for an attempt.
-    pub fn message(&self, level: Level, task: TaskId, line: &str) {
-        self.tell(level, Some(task), "channel", line);
+    pub fn message(&self, level: Level, teller: &(TaskId, Report), line: &str) {
+        self.tell(level, Some(teller), "channel", line);
     }
 
-    fn tell(&self, level: Level, task: Option<TaskId>, stream: &'static str, line: &str) {
+    fn tell(&self, level: Level, teller: Option<&(TaskId, Report)>, stream: &'static str, line: &str) {
         self.keep(line);
-        let task_id = task.map(tracing::field::display);
+        if let Some((_, report)) = teller {
+            report.log(level, line);
+        }
+        let task_id = teller.map(|(task, _)| tracing::field::display(task));
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
@@ -118,12 +199,43 @@ impl WorkerLog {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
+    fn log_of(stream: &Arc<Stream>) -> WorkerLog {
+        WorkerLog::new(EndpointName::new("test").unwrap(), 1, vec![stream.clone()])
+    }
+
     async fn captured(text: &[u8]) -> WorkerLog {
-        let log = WorkerLog::new(EndpointName::new("test").unwrap(), 1);
-        log.capture(text, "stdout").await;
+        let (stream, mut theirs) = Stream::new("stdout").unwrap();
+        let text = text.to_vec();
+        let writer = std::thread::spawn(move || theirs.write_all(&text).unwrap());
+        let log = log_of(&stream);
+        log.capture(&stream).await;
+        writer.join().unwrap();
         log
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_an_attempt_ended_is_told_as_its_own() {
+        let (stream, mut theirs) = Stream::new("stdout").unwrap();
+        let log = log_of(&stream);
+        let report = Report::unwatched();
+        theirs.write_all(b"before\n").unwrap();
+        log.catch_up();
+        log.tag(Some((TaskId::generate(), report.clone())));
+        theirs.write_all(b"one\ntw").unwrap();
+        log.catch_up();
+        theirs.write_all(b"o\n").unwrap();
+        log.catch_up();
+        log.tag(None);
+        theirs.write_all(b"after\n").unwrap();
+        drop(theirs);
+        log.capture(&stream).await;
+        let lines: Vec<String> = report.log_tail().lines.into_iter().map(|line| line.message).collect();
+        assert_eq!(lines, ["one", "two"]);
+        assert_eq!(log.tail(), "before\none\ntwo\nafter");
     }
 
     #[tokio::test]

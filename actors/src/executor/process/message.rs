@@ -1,7 +1,11 @@
 //! The headers of the frames: what a worker says and what we say, as `clients/PROTOCOL.md` has it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::task::Level;
 
 /// The version of the protocol that is spoken here.
 pub const VERSION: u32 = 1;
@@ -12,7 +16,9 @@ pub enum FromWorker {
     Hello(Hello),
     Progress {
         id: u64,
-        fraction: f32,
+        fraction: Option<f32>,
+        message: Option<String>,
+        counters: Option<BTreeMap<String, f64>>,
     },
     Log {
         id: u64,
@@ -57,15 +63,6 @@ pub struct Offer {
     pub output: Option<Value>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    Debug,
-    Info,
-    Warning,
-    Error,
-}
-
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToWorker<'a> {
@@ -105,6 +102,11 @@ mod tests {
         assert!(matches!(hello, FromWorker::Hello(Hello { concurrency: 2, .. })), "{hello:?}");
         let done = read(r#"{"type":"done","id":7}"#);
         assert!(matches!(done, FromWorker::Done { id: 7, status: None, headers: None }), "{done:?}");
+        let progress = read(r#"{"type":"progress","id":7,"fraction":null,"counters":{"tokens":3}}"#);
+        let FromWorker::Progress { id: 7, fraction: None, message: None, counters: Some(counters) } = progress else {
+            panic!("{progress:?}")
+        };
+        assert_eq!(counters["tokens"], 3.0);
         let failed = read(r#"{"type":"failed","id":7}"#);
         assert!(matches!(failed, FromWorker::Failed { id: 7, status: None, .. }), "{failed:?}");
     }

@@ -26,7 +26,7 @@ use super::launch::{Group, Ready};
 use super::message::{Offer, ToWorker};
 use super::pool::Slot;
 use crate::body::Body;
-use crate::executor::{Attempt, Outputs, Progress};
+use crate::executor::{Attempt, Outputs, Report};
 use crate::spool;
 use crate::task::{Failure, FailureCode, Outcome, TaskId};
 
@@ -58,7 +58,7 @@ struct Attempts {
 struct InFlight {
     task: TaskId,
     outputs: Outputs,
-    progress: Progress,
+    report: Report,
     is_told_to_stop: bool,
     answer: oneshot::Sender<Outcome>,
     slot: Slot,
@@ -145,20 +145,18 @@ impl Worker {
         self.attempts().in_flight.get(&id).map(|attempt| attempt.outputs.clone())
     }
 
-    pub fn progress(&self, id: u64) -> Option<Progress> {
-        self.attempts().in_flight.get(&id).map(|attempt| attempt.progress.clone())
-    }
-
-    pub fn task(&self, id: u64) -> Option<TaskId> {
-        self.attempts().in_flight.get(&id).map(|attempt| attempt.task)
+    /// Whose attempt it is, and what takes what it tells.
+    pub fn teller(&self, id: u64) -> Option<(TaskId, Report)> {
+        self.attempts().in_flight.get(&id).map(|attempt| (attempt.task, attempt.report.clone()))
     }
 
     /// Ends an attempt: frees its slot and answers whoever waits for it.
     pub fn settle(&self, id: u64, outcome: Outcome) {
+        self.group.log.catch_up();
         let ended = {
             let mut attempts = self.attempts();
             let ended = attempts.in_flight.remove(&id);
-            self.group.log.tag(sole_task(&attempts.in_flight));
+            self.group.log.tag(sole_teller(&attempts.in_flight));
             ended
         };
         if matches!(outcome, Outcome::Done(_)) {
@@ -174,6 +172,7 @@ impl Worker {
     /// Puts an attempt among those in flight and its frame on the way; `None` where the worker is gone.
     fn begin(&self, slot: Slot, attempt: &Attempt) -> Option<Result<Begun, TooLong>> {
         let (answer, answered) = oneshot::channel();
+        self.group.log.catch_up();
         let mut attempts = self.attempts();
         if attempts.ended {
             return None;
@@ -186,7 +185,10 @@ impl Worker {
             task_id: attempt.task.to_string(),
             endpoint: attempt.endpoint.as_str(),
             attempt: attempt.number,
-            timeout_ms: self.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            timeout_ms: attempt
+                .timeout
+                .or(self.timeout)
+                .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             headers: attempt.input.headers.iter().collect(),
         };
         let start = match frame_start(&run.header(), attempt.input.body.len()) {
@@ -199,13 +201,14 @@ impl Worker {
         let in_flight = InFlight {
             task: attempt.task,
             outputs: attempt.outputs.clone(),
-            progress: attempt.progress.clone(),
+            report: attempt.report.clone(),
             is_told_to_stop: false,
             answer,
             slot,
         };
+        attempt.report.worker(&format!("pid {}", self.group.pid));
         attempts.in_flight.insert(id, in_flight);
-        self.group.log.tag(sole_task(&attempts.in_flight));
+        self.group.log.tag(sole_teller(&attempts.in_flight));
         // Said under the lock, so that a stop cannot overtake it. Where it is not heard, the worker's end answers.
         let _ = self.outbox.send(Outgoing { start, body: attempt.input.body.clone() });
         Some(Ok(Begun { id, answered }))
@@ -237,9 +240,10 @@ impl Worker {
     }
 }
 
-fn sole_task(in_flight: &HashMap<u64, InFlight>) -> Option<TaskId> {
-    let mut tasks = in_flight.values().map(|attempt| attempt.task);
-    tasks.next().filter(|_| tasks.next().is_none())
+fn sole_teller(in_flight: &HashMap<u64, InFlight>) -> Option<(TaskId, Report)> {
+    let mut all = in_flight.values();
+    let first = all.next().filter(|_| all.next().is_none())?;
+    Some((first.task, first.report.clone()))
 }
 
 struct Begun {

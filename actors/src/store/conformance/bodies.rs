@@ -136,7 +136,7 @@ async fn a_task_without_an_output_answers_none(bench: Bench) {
     assert!(bench.output(lease.task).await.is_none());
     bench.start(lease, 1).await;
     assert!(bench.output(lease.task).await.is_none());
-    bench.settle(lease, Verdict::Canceled).await;
+    bench.settle(lease, Verdict::Canceled(None)).await;
     assert!(bench.output(lease.task).await.is_none());
 }
 

@@ -13,6 +13,10 @@ pub(super) fn cases() -> Vec<Case> {
         a_finished_task_is_not_canceled,
         a_task_is_canceled_on_its_own_endpoint_only,
         a_cancel_and_a_claim_never_both_win,
+        a_running_task_that_is_to_be_canceled_says_so,
+        a_cancel_is_requested_only_of_a_task_that_runs_under_its_lease,
+        a_result_wins_over_a_requested_cancel,
+        a_task_that_is_to_be_canceled_does_not_run_again,
     ]
 }
 
@@ -55,7 +59,7 @@ async fn a_task_canceled_twice_was_canceled_once(bench: Bench) {
 }
 
 async fn a_task_settled_as_canceled_counts_as_canceled(bench: Bench) {
-    let task = bench.settled(new_task(), Verdict::Canceled).await;
+    let task = bench.settled(new_task(), Verdict::Canceled(None)).await;
     assert_eq!(bench.cancel(task.id).await, Canceled::Finished(State::Canceled));
     assert_eq!(bench.get(task.id).await, task);
 }
@@ -109,4 +113,70 @@ async fn a_cancel_and_a_claim_never_both_win(bench: Bench) {
     let canceled = cancels.iter().filter(|answer| matches!(answer, Canceled::Canceled(_))).count();
     let held = cancels.iter().filter(|answer| **answer == Canceled::Held(State::Pending)).count();
     assert_eq!((claimed.len() + canceled, canceled + held), (TASKS, TASKS));
+}
+
+/// A task that runs, and that is to be canceled.
+async fn running_and_unwanted(bench: &Bench) -> Lease {
+    let lease = bench.submit_here(new_task()).await.lease;
+    bench.start(lease, 1).await;
+    assert!(matches!(bench.store.request_cancel(lease).await.unwrap(), Settled::Recorded(_)));
+    lease
+}
+
+async fn a_running_task_that_is_to_be_canceled_says_so(bench: Bench) {
+    for durability in [StartDurability::Durable, StartDurability::Lazy] {
+        let lease = bench.submit_here(new_task()).await.lease;
+        bench.store.start(lease, bench.run(1), durability).await.unwrap();
+        let Settled::Recorded(task) = bench.store.request_cancel(lease).await.unwrap() else { panic!("it runs") };
+        assert_eq!((task.state, task.cancel_requested), (State::InProgress, true));
+        assert_eq!(bench.get(lease.task).await, task);
+        // Once more is no more.
+        assert_eq!(bench.store.request_cancel(lease).await.unwrap(), Settled::Recorded(task.clone()));
+        let Settled::Recorded(task) = bench.settle(lease, Verdict::Canceled(None)).await else { panic!("it is held") };
+        assert_eq!((task.state, task.cancel_requested), (State::Canceled, false));
+        assert_eq!(bench.get(lease.task).await, task);
+    }
+}
+
+async fn a_cancel_is_requested_only_of_a_task_that_runs_under_its_lease(bench: Bench) {
+    let waiting = bench.submit_here(new_task()).await.lease;
+    let finished = bench.submit_here(new_task()).await.lease;
+    bench.settle(finished, done()).await;
+    let running = bench.submit_here(new_task()).await.lease;
+    bench.start(running, 1).await;
+    let stale = Lease { fence: running.fence + 1, ..running };
+    for lease in [waiting, finished, stale, Lease { task: TaskId::generate(), fence: 1 }] {
+        assert_eq!(bench.store.request_cancel(lease).await.unwrap(), Settled::FenceLost);
+    }
+    for lease in [waiting, finished, running] {
+        assert!(!bench.get(lease.task).await.cancel_requested);
+    }
+}
+
+async fn a_result_wins_over_a_requested_cancel(bench: Bench) {
+    for verdict in [done(), failed()] {
+        let lease = running_and_unwanted(&bench).await;
+        let state = verdict.state();
+        let Settled::Recorded(task) = bench.settle(lease, verdict).await else { panic!("it is held") };
+        assert_eq!((task.state, task.cancel_requested), (state, false));
+        assert_eq!(bench.get(lease.task).await, task);
+    }
+}
+
+async fn a_task_that_is_to_be_canceled_does_not_run_again(bench: Bench) {
+    let put_back = running_and_unwanted(&bench).await;
+    let Settled::Recorded(task) = bench.settle(put_back, again(SECOND)).await else { panic!("it is held") };
+    assert_eq!((task.state, task.expires_at), (State::Canceled, Some(bench.clock.now() + KEEP)));
+
+    let left_behind = running_and_unwanted(&bench).await;
+    bench.lapse();
+    let reclaims = bench.reclaim(ALL).await;
+    assert_eq!((ids(&reclaims.canceled), reclaims.crashed, reclaims.lost), (vec![left_behind.task], vec![], vec![]));
+    for task in [put_back.task, left_behind.task] {
+        assert_eq!(bench.get(task).await.state, State::Canceled);
+        let attempts = bench.attempts(task).await;
+        assert_eq!((attempts.len(), attempts[0].outcome), (1, AttemptOutcome::Canceled));
+    }
+    assert_eq!(bench.get(left_behind.task).await, reclaims.canceled[0]);
+    assert!(bench.claim(ALL).await.is_empty());
 }

@@ -87,7 +87,8 @@ async fn a_task_put_back_is_not_blamed_for_a_crash(bench: Bench) {
         let lease = bench.claim_one().await.lease;
         bench.start(lease, attempt).await;
         let run = Some(bench.run(attempt));
-        let settlement = Settlement { lease, run, verdict: again(Duration::ZERO), keep: KEEP };
+        let settlement =
+            Settlement { lease, run, verdict: again(Duration::ZERO), keep: KEEP, notes: RunNotes::default() };
         let Settled::Recorded(task) = bench.store.settle(settlement).await.unwrap() else { panic!("the fence holds") };
         assert_eq!((task.state, task.attempt, task.crashes), (State::Pending, attempt, 0));
     }

@@ -7,6 +7,11 @@ pub(super) fn cases() -> Vec<Case> {
         a_list_begins_with_the_newest_id,
         a_list_shows_tasks_as_they_stand,
         a_list_keeps_to_its_endpoint_and_state,
+        a_list_keeps_to_several_states,
+        a_list_keeps_to_all_of_its_tags,
+        a_list_keeps_to_its_bounds,
+        a_page_says_where_to_go_on_until_nothing_follows,
+        a_retried_task_is_found_by_the_tags_of_the_first,
         pages_show_every_task_once,
         pages_are_stable_while_tasks_arrive_and_finish,
         a_page_goes_on_after_an_id_that_is_gone,
@@ -16,11 +21,11 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn every_task() -> ListQuery {
-    ListQuery { endpoint: None, state: None, after: None, limit: ALL }
+    ListQuery::newest(ALL)
 }
 
 async fn list(bench: &Bench, query: ListQuery) -> Vec<Task> {
-    bench.store.list(query).await.unwrap()
+    bench.store.list(query).await.unwrap().tasks
 }
 
 async fn a_list_begins_with_the_newest_id(bench: Bench) {
@@ -38,7 +43,7 @@ async fn a_list_begins_with_the_newest_id(bench: Bench) {
 }
 
 async fn a_list_shows_tasks_as_they_stand(bench: Bench) {
-    let canceled = bench.settled(new_task(), Verdict::Canceled).await;
+    let canceled = bench.settled(new_task(), Verdict::Canceled(None)).await;
     let failed = bench.settled(new_task(), failed()).await;
     let waiting = bench.submit(delayed(SECOND)).await;
     assert_eq!(list(&bench, every_task()).await, [waiting, failed, canceled]);
@@ -61,12 +66,142 @@ async fn a_list_keeps_to_its_endpoint_and_state(bench: Bench) {
                 only.as_ref().is_none_or(|only| task.endpoint == *only) && state.is_none_or(|state| task.state == state)
             };
             let expected: Vec<Task> = tasks.iter().filter(wanted).cloned().collect();
-            let query = ListQuery { endpoint: only.clone(), state, ..every_task() };
+            let states = state.into_iter().collect();
+            let query = ListQuery { endpoint: only.clone(), states, ..every_task() };
             assert_eq!(list(&bench, query.clone()).await, expected, "{query:?}");
             let first = list(&bench, ListQuery { limit: 1, ..query }).await;
             assert_eq!(first.as_slice(), &expected[..expected.len().min(1)]);
         }
     }
+}
+
+/// The states that some numbers stand for, bit by bit.
+fn states_of(bits: usize) -> Vec<State> {
+    State::ALL.into_iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1).map(|(_, state)| state).collect()
+}
+
+/// One task in each state on each endpoint, tagged with its number; newest first.
+async fn one_of_each(bench: &Bench) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for of in [endpoint(), other_endpoint()] {
+        for state in State::ALL {
+            let parity = if tasks.len() % 2 == 0 { "even" } else { "odd" };
+            let third = if tasks.len() % 3 == 0 { "yes" } else { "no" };
+            let task = NewTask { endpoint: of.clone(), ..tagged(&[("parity", parity), ("third", third)]) };
+            let id = task.id;
+            match state {
+                State::Pending => drop(bench.submit(task).await),
+                State::InProgress => {
+                    let lease = bench.submit_here(task).await.lease;
+                    bench.start(lease, 1).await;
+                }
+                State::Completed => drop(bench.settled(task, done()).await),
+                State::Failed => drop(bench.settled(task, failed()).await),
+                State::Canceled => drop(bench.settled(task, Verdict::Canceled(None)).await),
+            }
+            tasks.push(bench.get(id).await);
+        }
+    }
+    tasks.reverse();
+    tasks
+}
+
+async fn a_list_keeps_to_several_states(bench: Bench) {
+    let tasks = one_of_each(&bench).await;
+    for only in [None, Some(endpoint()), Some(other_endpoint())] {
+        for states in (1..1 << State::ALL.len()).map(states_of) {
+            let query = ListQuery { endpoint: only.clone(), states: states.clone(), ..every_task() };
+            let of_endpoint = tasks.iter().filter(|task| only.as_ref().is_none_or(|only| *only == task.endpoint));
+            let expected: Vec<Task> = of_endpoint.filter(|task| states.contains(&task.state)).cloned().collect();
+            assert_eq!(list(&bench, query.clone()).await, expected, "{query:?}");
+        }
+    }
+}
+
+async fn a_list_keeps_to_all_of_its_tags(bench: Bench) {
+    let tasks = one_of_each(&bench).await;
+    let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let combinations = [
+        vec![tag("parity", "even")],
+        vec![tag("parity", "odd"), tag("third", "yes")],
+        vec![tag("third", "no"), tag("parity", "even")],
+        vec![tag("parity", "even"), tag("parity", "odd")],
+        vec![tag("parity", "yes")],
+        vec![tag("third", "no"), tag("colour", "red")],
+    ];
+    for tags in combinations {
+        for (only, states) in
+            [(None, vec![]), (Some(endpoint()), vec![]), (None, vec![State::Completed, State::Pending])]
+        {
+            let query =
+                ListQuery { endpoint: only.clone(), states: states.clone(), tags: tags.clone(), ..every_task() };
+            let has_all = |task: &&Task| {
+                let own = &task.options.as_ref().expect("all are tagged").tags;
+                tags.iter().all(|(key, value)| own.get(key) == Some(value))
+            };
+            let fits = |task: &&Task| {
+                only.as_ref().is_none_or(|only| *only == task.endpoint)
+                    && (states.is_empty() || states.contains(&task.state))
+            };
+            let expected: Vec<Task> = tasks.iter().filter(has_all).filter(fits).cloned().collect();
+            assert_eq!(list(&bench, query.clone()).await, expected, "{query:?}");
+        }
+    }
+}
+
+async fn a_list_keeps_to_its_bounds(bench: Bench) {
+    let tasks = one_of_each(&bench).await;
+    let (after, from) = (tasks[2].id, tasks[6].id);
+    let even = vec![("parity".to_owned(), "even".to_owned())];
+    let troubled = vec![State::Failed, State::Canceled];
+    for query in [
+        every_task(),
+        ListQuery { tags: even, ..every_task() },
+        ListQuery { states: troubled, ..every_task() },
+        ListQuery { states: vec![State::Pending], ..every_task() },
+        ListQuery { endpoint: Some(endpoint()), ..every_task() },
+    ] {
+        let all = list(&bench, query.clone()).await;
+        let between: Vec<Task> = all.into_iter().filter(|task| task.id < after && task.id >= from).collect();
+        let bounded = ListQuery { after: Some(after), from: Some(from), ..query.clone() };
+        assert_eq!(list(&bench, bounded).await, between, "{query:?}");
+        let void = ListQuery { after: Some(from), from: Some(after), ..query };
+        assert_eq!(bench.store.list(void).await.unwrap(), Page::default());
+    }
+}
+
+async fn a_page_says_where_to_go_on_until_nothing_follows(bench: Bench) {
+    let tasks = one_of_each(&bench).await;
+    let even = vec![("parity".to_owned(), "even".to_owned())];
+    for (query, expected) in [
+        (every_task(), tasks.len()),
+        (ListQuery { endpoint: Some(endpoint()), ..every_task() }, 5),
+        (ListQuery { tags: even, ..every_task() }, 5),
+        (ListQuery { states: vec![State::Failed, State::Canceled], ..every_task() }, 4),
+        (ListQuery { states: vec![State::Pending, State::InProgress], ..every_task() }, 4),
+        (ListQuery { states: vec![State::Completed], ..every_task() }, 2),
+    ] {
+        let mut shown = Vec::new();
+        let mut after = None;
+        loop {
+            let page = bench.store.list(ListQuery { after, limit: 2, ..query.clone() }).await.unwrap();
+            shown.extend(ids(&page.tasks));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(shown, ids(&list(&bench, query.clone()).await), "{query:?}");
+        assert_eq!(shown.len(), expected, "{query:?}");
+    }
+}
+
+async fn a_retried_task_is_found_by_the_tags_of_the_first(bench: Bench) {
+    let first = bench.settled(tagged(&[("project", "rice")]), failed()).await;
+    let wish = Resubmit { of: first.id, endpoint: endpoint(), id: TaskId::generate(), place: Place::Queue };
+    let Resubmitted::Enqueued(again) = bench.store.resubmit(wish).await.unwrap() else { panic!("it has finished") };
+    let query = ListQuery { tags: vec![("project".to_owned(), "rice".to_owned())], ..every_task() };
+    assert_eq!(ids(&list(&bench, query).await), [again.task.id, first.id]);
 }
 
 async fn pages_show_every_task_once(bench: Bench) {

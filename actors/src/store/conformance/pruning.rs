@@ -77,13 +77,12 @@ async fn a_pruned_task_is_unknown(bench: Bench) {
     assert!(matches!(bench.store.resubmit(wish).await.unwrap(), Resubmitted::Unknown));
     assert_eq!(bench.settle(lease, done()).await, Settled::FenceLost);
     assert_eq!(bench.start(lease, 1).await, Started::FenceLost);
-    let everything = ListQuery { endpoint: None, state: None, after: None, limit: ALL };
-    assert_eq!(bench.store.list(everything).await.unwrap(), []);
+    assert_eq!(bench.store.list(ListQuery::newest(ALL)).await.unwrap(), Page::default());
 }
 
 async fn a_task_can_be_kept_beyond_the_calendar(bench: Bench) {
     let lease = bench.submit_here(new_task()).await.lease;
-    let settlement = Settlement { lease, run: None, verdict: done(), keep: Duration::MAX };
+    let settlement = Settlement { lease, run: None, verdict: done(), keep: Duration::MAX, notes: RunNotes::default() };
     let Settled::Recorded(task) = bench.store.settle(settlement).await.unwrap() else { panic!("the fence holds") };
     assert!(task.expires_at > Some(bench.clock.now()));
     assert_eq!(bench.prune().await, []);

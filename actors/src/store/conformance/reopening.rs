@@ -16,6 +16,9 @@ pub(super) fn cases() -> Vec<Case> {
         a_task_that_takes_every_node_down_is_lost,
         what_the_node_before_reports_late_is_refused,
         the_lease_of_a_new_node_is_its_own,
+        attempts_survive_and_name_the_node_that_ran_them,
+        what_became_overdue_meanwhile_is_ended,
+        a_requested_cancel_survives_a_crash,
     ]
 }
 
@@ -95,7 +98,7 @@ async fn keys_survive(mut bench: Bench) {
     for ending in BOTH_ENDINGS {
         bench = bench.reopen(ending).await;
         let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)]).await.remove(0);
-        assert_eq!((answer.task, answer.known), (first.clone(), true));
+        assert_eq!((answer.task, answer.novelty), (first.clone(), Novelty::Replay));
     }
 }
 
@@ -186,5 +189,50 @@ async fn the_lease_of_a_new_node_is_its_own(mut bench: Bench) {
         bench.clock.advance(LEASE);
         assert!(bench.reclaim(ALL).await.is_empty());
         bench.settle(lease, done()).await;
+    }
+}
+
+async fn attempts_survive_and_name_the_node_that_ran_them(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let lease = bench.submit_here(new_task()).await.lease;
+        let setback = Setback::Failed(Failure::new(FailureCode::Timeout, "too long"));
+        bench.settle(lease, Verdict::Again { delay: Duration::ZERO, setback }).await;
+        let before = bench.attempts(lease.task).await;
+        bench = bench.reopen(ending).await;
+        assert_eq!(bench.attempts(lease.task).await, before);
+
+        let lease = bench.claim_one().await.lease;
+        let run = Some(bench.run(2));
+        let settlement = Settlement { lease, run, verdict: done(), keep: KEEP, notes: RunNotes::default() };
+        let Settled::Recorded(task) = bench.store.settle(settlement).await.unwrap() else { panic!("it is held") };
+        let after = bench.attempts(lease.task).await;
+        assert_eq!((task.failures, after.len(), &after[0]), (1, 2, &before[0]));
+        assert_ne!(after[0].node, after[1].node);
+    }
+}
+
+async fn what_became_overdue_meanwhile_is_ended(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let expiring = NewTask { queue_ttl: Some(SECOND), ..new_task() };
+        let waiting = bench.submit(expiring.clone()).await;
+        let held = bench.submit_here(NewTask { id: TaskId::generate(), ..expiring }).await.task;
+        bench = bench.reopen(ending).await;
+        bench.clock.advance(SECOND);
+        bench.reclaim(ALL).await;
+        let mut ended = ids(&bench.overdue(ALL).await.settled);
+        ended.sort();
+        assert_eq!(ended, [waiting.id, held.id]);
+    }
+}
+
+async fn a_requested_cancel_survives_a_crash(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let lease = bench.submit_here(new_task()).await.lease;
+        bench.start(lease, 1).await;
+        bench.store.request_cancel(lease).await.unwrap();
+        bench = bench.reopen(ending).await;
+        assert!(bench.get(lease.task).await.cancel_requested);
+        assert_eq!(ids(&bench.reclaim(ALL).await.canceled), [lease.task]);
+        assert_eq!(bench.get(lease.task).await.state, State::Canceled);
     }
 }

@@ -44,7 +44,7 @@ async fn a_finished_task_is_run_once_more_as_a_new_one(bench: Bench) {
 }
 
 async fn a_task_is_resubmitted_whatever_its_end_was(bench: Bench) {
-    for verdict in [done(), failed(), Verdict::Canceled] {
+    for verdict in [done(), failed(), Verdict::Canceled(None)] {
         let original = bench.settled(new_task(), verdict).await;
         let copy = resubmit(&bench, original.id, Place::Queue).await.task;
         assert_eq!(read(&bench.input(copy.id).await.body), "some input");
@@ -62,7 +62,7 @@ async fn a_task_resubmitted_here_is_held(bench: Bench) {
 async fn a_resubmitted_task_leaves_the_key_to_its_original(bench: Bench) {
     let original = bench.settled(new_task_with_key("order 7"), done()).await;
     let answer = resubmit(&bench, original.id, Place::Queue).await;
-    assert!(!answer.known);
+    assert_eq!(answer.novelty, Novelty::New);
     let repeated = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)]).await.remove(0);
     assert_eq!(repeated.task, original);
 }
@@ -108,7 +108,7 @@ async fn a_copy_keeps_its_input_when_the_original_is_pruned(bench: Bench) {
 async fn an_original_keeps_its_input_when_the_copy_is_pruned(bench: Bench) {
     for length in [100, LARGE] {
         let lease = bench.submit_here(task_of_length(&bench, length).await).await.lease;
-        let settlement = Settlement { lease, run: None, verdict: done(), keep: 10 * KEEP };
+        let settlement = Settlement { lease, run: None, verdict: done(), keep: 10 * KEEP, notes: RunNotes::default() };
         bench.store.settle(settlement).await.unwrap();
         let copy = resubmit(&bench, lease.task, Place::Queue).await.task;
         bench.cancel(copy.id).await;

@@ -62,7 +62,7 @@ async fn a_lazy_start_with_a_stale_fence_changes_nothing(bench: Bench) {
 
 async fn a_stale_fence_cannot_settle(bench: Bench) {
     let (stale, fresh) = stale_and_fresh(&bench).await;
-    for verdict in [done(), failed(), Verdict::Canceled, again(Duration::ZERO)] {
+    for verdict in [done(), failed(), Verdict::Canceled(None), again(Duration::ZERO)] {
         let before = bench.get(stale.task).await;
         assert_eq!(bench.settle(stale, verdict).await, Settled::FenceLost);
         assert_eq!(bench.get(stale.task).await, before);
@@ -117,7 +117,7 @@ async fn many_settlements_at_once_record_one(bench: Bench) {
     let settlements = (0..20).map(|number: usize| {
         let store = bench.store.clone();
         let verdict = Verdict::Completed(Output::new("text/plain", number.to_string()));
-        move || store.settle(Settlement { lease, run, verdict, keep: KEEP })
+        move || store.settle(Settlement { lease, run, verdict, keep: KEEP, notes: RunNotes::default() })
     });
     let answers = from_threads(settlements).await;
     let recorded: Vec<&Settled> = answers.iter().filter(|answer| **answer != Settled::FenceLost).collect();
@@ -128,16 +128,16 @@ async fn a_task_whose_start_was_not_recorded_can_be_settled(bench: Bench) {
     let lease = bench.submit_here(new_task()).await.lease;
     let run = bench.run(1);
     bench.clock.advance(SECOND);
-    let settlement = Settlement { lease, run: Some(run), verdict: done(), keep: KEEP };
+    let settlement = Settlement { lease, run: Some(run), verdict: done(), keep: KEEP, notes: RunNotes::default() };
     let Settled::Recorded(task) = bench.store.settle(settlement).await.unwrap() else { panic!("the fence holds") };
     assert_eq!((task.state, task.attempt), (State::Completed, 1));
     assert_eq!((task.started_at, task.finished_at), (Some(run.started_at), Some(bench.clock.now())));
 }
 
 async fn a_task_that_never_ran_counts_no_attempt(bench: Bench) {
-    for verdict in [Verdict::Canceled, failed(), again(SECOND)] {
+    for verdict in [Verdict::Canceled(None), failed(), again(SECOND)] {
         let lease = bench.submit_here(new_task()).await.lease;
-        let settlement = Settlement { lease, run: None, verdict, keep: KEEP };
+        let settlement = Settlement { lease, run: None, verdict, keep: KEEP, notes: RunNotes::default() };
         let Settled::Recorded(task) = bench.store.settle(settlement).await.unwrap() else { panic!("the fence holds") };
         assert_eq!((task.attempt, task.started_at), (0, None));
     }
@@ -145,7 +145,7 @@ async fn a_task_that_never_ran_counts_no_attempt(bench: Bench) {
 
 async fn a_settled_task_expires_when_its_time_to_be_kept_is_over(bench: Bench) {
     for (verdict, state) in
-        [(done(), State::Completed), (failed(), State::Failed), (Verdict::Canceled, State::Canceled)]
+        [(done(), State::Completed), (failed(), State::Failed), (Verdict::Canceled(None), State::Canceled)]
     {
         let lease = bench.submit_here(new_task()).await.lease;
         bench.clock.advance(SECOND);
@@ -180,7 +180,13 @@ async fn a_task_put_back_waits_unheld_until_it_is_due(bench: Bench) {
     bench.clock.advance(SECOND);
     let Settled::Recorded(task) = bench
         .store
-        .settle(Settlement { lease, run: Some(Run { attempt: 1, started_at }), verdict: again(SECOND), keep: KEEP })
+        .settle(Settlement {
+            lease,
+            run: Some(Run { attempt: 1, started_at }),
+            verdict: again(SECOND),
+            keep: KEEP,
+            notes: RunNotes::default(),
+        })
         .await
         .unwrap()
     else {
@@ -208,7 +214,7 @@ async fn a_task_put_back_is_open_to_no_report(bench: Bench) {
 }
 
 async fn a_finished_task_never_changes(bench: Bench) {
-    for verdict in [done(), failed(), Verdict::Canceled] {
+    for verdict in [done(), failed(), Verdict::Canceled(None)] {
         let lease = bench.submit_here(new_task()).await.lease;
         let Settled::Recorded(task) = bench.settle(lease, verdict).await else { panic!("the fence holds") };
         bench.lapse();

@@ -16,6 +16,7 @@ pub(super) fn cases() -> Vec<Case> {
         many_submissions_at_once_with_one_key_record_one_task,
         a_key_returns_its_task_as_it_stands_now,
         a_known_key_needs_no_new_id,
+        a_known_key_with_another_input_is_told_apart,
         a_key_belongs_to_its_endpoint,
         a_key_is_free_again_when_its_task_is_pruned,
         a_task_placed_here_is_held_under_the_first_fence,
@@ -46,7 +47,7 @@ async fn a_new_task_is_as_it_was_submitted(bench: Bench) {
         ..Task::submitted(new.id, endpoint(), submitted_at)
     };
     assert_eq!(answer.task, expected);
-    assert_eq!((answer.lease, answer.known), (None, false));
+    assert_eq!((answer.lease, answer.novelty), (None, Novelty::New));
     assert_eq!(bench.get(new.id).await, expected);
 }
 
@@ -92,7 +93,7 @@ async fn a_refused_enqueue_leaves_its_keys_free(bench: Bench) {
     assert_failed_naming(known.id, bench.store.enqueue(refused).await);
 
     let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)]).await.remove(0);
-    assert!(!answer.known);
+    assert_eq!(answer.novelty, Novelty::New);
 }
 
 async fn an_enqueue_nobody_waits_for_is_recorded(bench: Bench) {
@@ -110,7 +111,7 @@ async fn a_key_returns_its_first_task(bench: Bench) {
     let answer = bench.enqueue(vec![(repeated.clone(), Place::Here)]).await.remove(0);
 
     assert_eq!(answer.task, first);
-    assert_eq!((answer.lease, answer.known), (None, true));
+    assert_eq!((answer.lease, answer.novelty), (None, Novelty::Replay));
     assert_eq!(bench.find(repeated.id).await, None);
     assert_eq!(claimed_ids(&bench.claim(ALL).await), [first.id]);
 }
@@ -118,7 +119,7 @@ async fn a_key_returns_its_first_task(bench: Bench) {
 async fn a_key_returns_its_first_task_within_one_call(bench: Bench) {
     let (first, second) = (new_task_with_key("order 7"), new_task_with_key("order 7"));
     let answers = bench.enqueue(vec![(first.clone(), Place::Queue), (second.clone(), Place::Queue)]).await;
-    assert_eq!(answers.iter().map(|answer| answer.known).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(answers.iter().map(|answer| answer.novelty).collect::<Vec<_>>(), [Novelty::New, Novelty::Replay]);
     assert_eq!(answers[0].task, answers[1].task);
     assert_eq!(bench.find(second.id).await, None);
 }
@@ -129,7 +130,7 @@ async fn many_submissions_at_once_with_one_key_record_one_task(bench: Bench) {
         move || store.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)])
     });
     let answers: Vec<Enqueued> = from_threads(submissions).await.into_iter().flatten().collect();
-    assert_eq!(answers.iter().filter(|answer| !answer.known).count(), 1);
+    assert_eq!(answers.iter().filter(|answer| answer.novelty == Novelty::New).count(), 1);
     assert_eq!(claimed_ids(&bench.claim(ALL).await), [answers[0].task.id]);
     assert!(answers.iter().all(|answer| answer.task.id == answers[0].task.id));
 }
@@ -137,7 +138,7 @@ async fn many_submissions_at_once_with_one_key_record_one_task(bench: Bench) {
 async fn a_key_returns_its_task_as_it_stands_now(bench: Bench) {
     let completed = bench.settled(new_task_with_key("order 7"), done()).await;
     let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Queue)]).await.remove(0);
-    assert!(answer.known);
+    assert_eq!(answer.novelty, Novelty::Replay);
     assert_eq!(answer.task, completed);
 }
 
@@ -145,16 +146,32 @@ async fn a_known_key_needs_no_new_id(bench: Bench) {
     let request = new_task_with_key("order 7");
     // The very same submission, repeated within the call and by a later one.
     let answers = bench.enqueue(vec![(request.clone(), Place::Queue), (request.clone(), Place::Queue)]).await;
-    assert_eq!(answers.iter().map(|answer| answer.known).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(answers.iter().map(|answer| answer.novelty).collect::<Vec<_>>(), [Novelty::New, Novelty::Replay]);
     let answer = bench.enqueue(vec![(request, Place::Queue)]).await.remove(0);
-    assert_eq!((answer.known, &answer.task), (true, &answers[0].task));
+    assert_eq!((answer.novelty, &answer.task), (Novelty::Replay, &answers[0].task));
+}
+
+async fn a_known_key_with_another_input_is_told_apart(bench: Bench) {
+    let keyed = |digest| NewTask { input_digest: digest, ..new_task_with_key("order 7") };
+    let first = bench.submit(keyed(Some([7; 32]))).await;
+    // What has no digest has nothing to compare.
+    let cases = [(Some([7; 32]), Novelty::Replay), (Some([8; 32]), Novelty::OtherInput), (None, Novelty::Replay)];
+    for (digest, expected) in cases {
+        let answer = bench.enqueue(vec![(keyed(digest), Place::Here)]).await.remove(0);
+        assert_eq!((answer.novelty, answer.task, answer.lease), (expected, first.clone(), None));
+    }
+    let within = vec![(keyed(None), Place::Queue), (keyed(Some([9; 32])), Place::Queue)];
+    let within = within.into_iter().map(|(task, place)| (NewTask { endpoint: other_endpoint(), ..task }, place));
+    let answers = bench.enqueue(within.collect()).await;
+    assert_eq!(answers.iter().map(|answer| answer.novelty).collect::<Vec<_>>(), [Novelty::New, Novelty::Replay]);
+    assert_eq!(claimed_ids(&bench.claim(ALL).await), [first.id]);
 }
 
 async fn a_key_belongs_to_its_endpoint(bench: Bench) {
     let here = bench.submit(new_task_with_key("order 7")).await;
     let there = NewTask { endpoint: other_endpoint(), ..new_task_with_key("order 7") };
     let answer = bench.enqueue(vec![(there.clone(), Place::Queue)]).await.remove(0);
-    assert!(!answer.known);
+    assert_eq!(answer.novelty, Novelty::New);
     assert_eq!((answer.task.id, &answer.task.endpoint), (there.id, &other_endpoint()));
     assert_eq!(bench.get(here.id).await, here);
 }
@@ -165,7 +182,7 @@ async fn a_key_is_free_again_when_its_task_is_pruned(bench: Bench) {
     assert_eq!(bench.prune().await.len(), 1);
     let later = new_task_with_key("order 7");
     let answer = bench.enqueue(vec![(later.clone(), Place::Queue)]).await.remove(0);
-    assert_eq!((answer.task.id, answer.known), (later.id, false));
+    assert_eq!((answer.task.id, answer.novelty), (later.id, Novelty::New));
 }
 
 async fn a_task_placed_here_is_held_under_the_first_fence(bench: Bench) {

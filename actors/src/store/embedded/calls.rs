@@ -1,13 +1,15 @@
 //! What is asked of the writer, and how an answer waits for the commit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::body::BodyFile;
+use crate::lifecycle::Retention;
 use crate::store::{
-    Canceled, Claims, Enqueued, Lease, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled,
-    Settlement, StartDurability, Started, StoreError, Wanted,
+    Canceled, Claims, Deleted, Enqueued, Lease, Overdue, Place, Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
+    Run, Settled, Settlement, StartDurability, Started, StoreError, Wanted,
 };
 use crate::task::{EndpointName, NewTask, TaskId};
 
@@ -23,8 +25,11 @@ pub(super) enum Call {
     Renew(Asker<()>),
     Cancel(TaskId, EndpointName, Duration, Asker<Canceled>),
     Reclaim(usize, ReclaimPolicy, Asker<Reclaims>),
+    Overdue(usize, Arc<Retention>, Asker<Overdue>),
     Start(Lease, Run, StartDurability, Asker<Started>),
+    RequestCancel(Lease, Asker<Settled>),
     Settle(Settlement, Asker<Settled>),
+    Delete(TaskId, Asker<Deleted>),
     Prune(usize, Asker<Vec<Pruned>>),
     Close(Asker<()>),
 }
@@ -39,8 +44,11 @@ impl Call {
             Call::Renew(asker) => answer(asker, Err(error)),
             Call::Cancel(_, _, _, asker) => answer(asker, Err(error)),
             Call::Reclaim(_, _, asker) => answer(asker, Err(error)),
+            Call::Overdue(_, _, asker) => answer(asker, Err(error)),
             Call::Start(_, _, _, asker) => answer(asker, Err(error)),
+            Call::RequestCancel(_, asker) => answer(asker, Err(error)),
             Call::Settle(_, asker) => answer(asker, Err(error)),
+            Call::Delete(_, asker) => answer(asker, Err(error)),
             Call::Prune(_, asker) => answer(asker, Err(error)),
             Call::Close(asker) => answer(asker, Err(error)),
         }

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use crate::body::Body;
 use crate::clock;
-use crate::lifecycle::Verdict;
+use crate::lifecycle::{self, Verdict};
 use crate::spool::BlobName;
-use crate::store::{Lease, Pruned, Run, Settled, Settlement, Started, StoreError};
-use crate::task::{Failure, Output, State, Timestamp};
+use crate::store::{self, Deleted, Lease, Pruned, Run, Settled, Settlement, Started, StoreError};
+use crate::task::{AttemptOutcome, Output, RunNotes, State, TaskId, Timestamp};
 
+use super::attempts::Ended;
 use super::calls::{Asker, Trouble, answer};
 use super::headers;
 use super::housekeeper::Job;
 use super::queue::limit;
 use super::rows::{Row, micros, state_number};
-use super::starts::UnwrittenStart;
+use super::starts::{UnwrittenStart, Which};
 use super::writer::Writer;
 
 /// The most bytes of a body in memory: SQLite takes no more in one value.
@@ -23,15 +24,26 @@ const INLINE_BYTES_MAX: u64 = 900_000_000;
 
 /// How a task ends.
 pub(super) struct Ending {
-    pub state: State,
-    pub failure: Option<Failure>,
-    pub output: Option<Output>,
+    /// One that ends a task.
+    pub verdict: Verdict,
+    /// How long it is kept where it does not say so itself.
     pub keep: Duration,
+    /// The epoch that ran the attempt which ends it; `None` where none did.
+    pub node: Option<i64>,
+    /// What that attempt told of itself.
+    pub notes: RunNotes,
 }
 
-/// What a prune has deleted, and which files it leaves to delete.
-pub(super) struct Forgotten {
-    pub tasks: Vec<Pruned>,
+impl Ending {
+    /// Of a task that waited.
+    pub fn unrun(verdict: Verdict, keep: Duration) -> Self {
+        Self { verdict, keep, node: None, notes: RunNotes::default() }
+    }
+}
+
+/// What was deleted, as it is answered, and which files are left to delete.
+pub(super) struct Forgotten<T> {
+    pub answer: T,
     pub files: Vec<PathBuf>,
 }
 
@@ -61,31 +73,43 @@ impl Writer<'_> {
         }
     }
 
+    pub fn request_cancel(&mut self, lease: Lease) -> Result<Settled, Trouble> {
+        self.write_starts(Which::All)?;
+        let held = self.held(lease)?.filter(|row| row.task.state == State::InProgress);
+        let Some(mut row) = held else { return Ok(Settled::FenceLost) };
+        self.sql.request_cancel.execute([row.seq])?;
+        row.task.cancel_requested = true;
+        Ok(Settled::Recorded(row.task))
+    }
+
     pub fn settle(&mut self, settlement: Settlement) -> Result<Settled, Trouble> {
-        let Settlement { lease, run, verdict, keep } = settlement;
+        let Settlement { lease, run, verdict, keep, notes } = settlement;
         let Some(mut row) = self.held(lease)? else { return Ok(Settled::FenceLost) };
         if let Verdict::Completed(output) | Verdict::Failed(_, Some(output)) = &verdict {
             self.refuse_body(&output.body, BlobName::Output(lease.task, lease.fence))?;
         }
         let before = row.task.state;
         let noted = self.starts.supersede(&self.desk.shared.starts, lease);
-        if let Some(run) = run.or(noted.map(|start| start.run)) {
+        let run = run.or(noted.map(|start| start.run));
+        let ran = run.is_some() || before == State::InProgress;
+        if let Some(run) = run {
             row.task.attempt = run.attempt;
             row.task.started_at = Some(run.started_at);
         }
-        let state = verdict.state();
-        let (failure, output) = match verdict {
-            Verdict::Completed(output) => (None, Some(output)),
-            Verdict::Failed(failure, answer) => (Some(failure), answer),
-            Verdict::Canceled => (None, None),
+        let node = ran.then_some(self.desk.epoch);
+        match lifecycle::heeding_cancel(verdict, row.task.cancel_requested) {
             Verdict::Again { delay, setback } => {
                 row.task.crashes += setback.crashes();
+                row.task.failures += setback.failures();
+                if ran {
+                    let (outcome, failure) = (store::ended_by(&setback), setback.failure().cloned());
+                    self.record_attempt(&row, Ended { node, outcome, failure, notes })?;
+                }
                 let due_at = clock::after(self.group.now, delay);
                 self.put_back(&mut row, before, due_at)?;
-                return Ok(Settled::Recorded(row.task));
             }
-        };
-        self.finish(&mut row, before, Ending { state, failure, output, keep })?;
+            verdict => self.finish(&mut row, before, Ending { verdict, keep, node, notes })?,
+        }
         Ok(Settled::Recorded(row.task))
     }
 
@@ -101,20 +125,24 @@ impl Writer<'_> {
         row.task.due_at = due_at;
         let task = &row.task;
         let started_at = task.started_at.map(micros);
-        self.sql.put_back_task.execute((row.seq, task.attempt, started_at, task.crashes, micros(due_at)))?;
+        let params = (row.seq, task.attempt, started_at, task.crashes, task.failures, micros(due_at));
+        self.sql.put_back_task.execute(params)?;
         self.group.tally.moved(row.endpoint, before, State::Pending);
         Ok(())
     }
 
     /// Ends a task. `before` is the state in the file.
     pub fn finish(&mut self, row: &mut Row, before: State, ending: Ending) -> Result<(), Trouble> {
-        let Ending { state, failure, output, keep } = ending;
+        let Ending { verdict, keep, node, notes } = ending;
+        let state = verdict.state();
+        let (failure, output) = verdict.left();
         let task = &mut row.task;
         let now = self.group.now;
-        let expires_at = clock::after(now, keep);
+        let expires_at = clock::after(now, task.retention().unwrap_or(keep));
         task.state = state;
         task.finished_at = Some(now);
         task.expires_at = Some(expires_at);
+        task.cancel_requested = false;
         task.failure = failure.map(Box::new);
         task.output_bytes = output.as_ref().map_or(0, |output| output.body.len());
         self.sql.finish_task.execute((
@@ -130,7 +158,14 @@ impl Writer<'_> {
             task.failure.as_ref().map(|failure| failure.code.as_str()),
             task.failure.as_ref().map(|failure| failure.message.as_str()),
             task.failure.as_ref().and_then(|failure| failure.log.as_deref()),
+            node,
+            notes.worker.as_deref(),
         ))?;
+        if let (Some(outcome), Some(_)) = (AttemptOutcome::that_ends(&row.task).filter(|_| node.is_some()), &notes.log)
+        {
+            let failure = row.task.failure.as_deref().cloned();
+            self.record_attempt(row, Ended { node, outcome, failure, notes })?;
+        }
         if let Some(output) = output {
             self.insert_output(row.seq, &output)?;
         }
@@ -166,21 +201,40 @@ impl Writer<'_> {
         Err(Trouble::Refused(refusal))
     }
 
-    pub fn prune(&mut self, max: usize) -> Result<Forgotten, Trouble> {
-        let mut forgotten = Forgotten { tasks: Vec::new(), files: Vec::new() };
-        for row in self.expired(max)? {
-            self.sql.delete_task.execute([row.seq])?;
-            self.sql.delete_input.execute([row.seq])?;
-            self.sql.delete_output.execute([row.seq])?;
-            self.group.tally.add(row.endpoint, row.task.state, -1);
-            let input = row.input_in_file.then_some(BlobName::Input(row.task.id));
-            let output = row.output_in_file.then_some(BlobName::Output(row.task.id, row.fence));
-            let names = input.into_iter().chain(output);
-            forgotten.files.extend(names.filter_map(|name| self.desk.blobs.path(name)));
-            let Row { task, .. } = row;
-            forgotten.tasks.push(Pruned { id: task.id, endpoint: task.endpoint, state: task.state });
+    pub fn delete(&mut self, task: TaskId) -> Result<Forgotten<Deleted>, Trouble> {
+        let untouched = |answer| Ok(Forgotten { answer, files: Vec::new() });
+        let Some(row) = self.row(task)? else { return untouched(Deleted::Unknown) };
+        if !row.task.state.is_finished() {
+            return untouched(Deleted::Unfinished(self.desk.shared.starts.present(row).state));
         }
-        Ok(forgotten)
+        let mut files = Vec::new();
+        let deleted = self.forget(row, &mut files)?;
+        Ok(Forgotten { answer: Deleted::Deleted(deleted), files })
+    }
+
+    pub fn prune(&mut self, max: usize) -> Result<Forgotten<Vec<Pruned>>, Trouble> {
+        let (mut answer, mut files) = (Vec::new(), Vec::new());
+        for row in self.expired(max)? {
+            answer.push(self.forget(row, &mut files)?);
+        }
+        Ok(Forgotten { answer, files })
+    }
+
+    /// Deletes all rows of a finished task, and names the files that are left.
+    fn forget(&mut self, row: Row, files: &mut Vec<PathBuf>) -> Result<Pruned, Trouble> {
+        let Row { seq, endpoint, fence, input_in_file, output_in_file, task, .. } = row;
+        self.sql.delete_task.execute([seq])?;
+        self.sql.delete_input.execute([seq])?;
+        self.sql.delete_output.execute([seq])?;
+        self.sql.delete_attempts.execute((seq, 0, u32::MAX))?;
+        for (key, value) in task.options.iter().flat_map(|options| &options.tags) {
+            self.sql.delete_tag.execute((key, value, task.id.as_bytes()))?;
+        }
+        self.group.tally.add(endpoint, task.state, -1);
+        let input = input_in_file.then_some(BlobName::Input(task.id));
+        let output = output_in_file.then_some(BlobName::Output(task.id, fence));
+        files.extend(input.into_iter().chain(output).filter_map(|name| self.desk.blobs.path(name)));
+        Ok(Pruned { id: task.id, endpoint: task.endpoint, state: task.state })
     }
 
     fn expired(&mut self, max: usize) -> rusqlite::Result<Vec<Row>> {
@@ -191,19 +245,19 @@ impl Writer<'_> {
     }
 
     /// Rows first, and committed, then files: a crash in between leaves orphans, which the next opening sweeps.
-    pub fn promise_after_deletion(
+    pub fn promise_after_deletion<T: Send + 'static>(
         &mut self,
-        asker: Asker<Vec<Pruned>>,
-        pruned: Result<Forgotten, Trouble>,
+        asker: Asker<T>,
+        forgotten: Result<Forgotten<T>, Trouble>,
     ) -> rusqlite::Result<()> {
-        let Forgotten { tasks, files } = match pruned {
+        let Forgotten { answer: with, files } = match forgotten {
             Ok(forgotten) if !forgotten.files.is_empty() => forgotten,
-            pruned => return self.promise(asker, pruned.map(|forgotten| forgotten.tasks)),
+            forgotten => return self.promise(asker, forgotten.map(|forgotten| forgotten.answer)),
         };
         let jobs = self.desk.jobs.clone();
         self.promise_in_person(Box::new(move |committed| match committed {
             Ok(()) => {
-                let done = Box::new(move || answer(asker, Ok(tasks)));
+                let done = Box::new(move || answer(asker, Ok(with)));
                 if let Err(Job::Delete(_, done)) = jobs.push(Job::Delete(files, done)) {
                     done();
                 }

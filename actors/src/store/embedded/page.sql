@@ -1,2 +1,2 @@
--- A page of all tasks, or of all in a state, newest first. Walks down the unique index on id.
-SELECT * FROM task WHERE id < ?1 AND (?2 IS NULL OR state = ?2) ORDER BY id DESC LIMIT ?3
+-- All tasks between two ids, newest first, read as far as they are needed. Walks down the unique index on id.
+SELECT * FROM task WHERE id < ?1 AND id >= ?2 ORDER BY id DESC

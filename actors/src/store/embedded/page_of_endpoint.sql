@@ -1,3 +1,2 @@
--- A page of an endpoint's tasks, newest first; or of those in a state. Walks down task_of_endpoint.
-SELECT * FROM task INDEXED BY task_of_endpoint
-WHERE endpoint = ?4 AND id < ?1 AND (?2 IS NULL OR state = ?2) ORDER BY id DESC LIMIT ?3
+-- An endpoint's tasks between two ids, newest first, read as far as they are needed. Walks down task_of_endpoint.
+SELECT * FROM task INDEXED BY task_of_endpoint WHERE endpoint = ?3 AND id < ?1 AND id >= ?2 ORDER BY id DESC

@@ -1,3 +1,3 @@
--- A page of an endpoint's failed or canceled tasks, newest first. Walks down task_troubled.
+-- An endpoint's failed or canceled tasks between two ids, newest first. Walks down task_troubled.
 SELECT * FROM task INDEXED BY task_troubled
-WHERE state >= 3 AND state = ?2 AND endpoint = ?4 AND id < ?1 ORDER BY id DESC LIMIT ?3
+WHERE state >= 3 AND state = ?4 AND endpoint = ?3 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?5

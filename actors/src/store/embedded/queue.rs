@@ -8,18 +8,21 @@ use std::time::Duration;
 use rusqlite::{ErrorCode, OptionalExtension};
 
 use crate::body::{Body, BodyFile};
-use crate::lifecycle::{self, Reclaimed};
+use crate::lifecycle::{self, Reclaimed, Retention, Times, Verdict};
 use crate::spool::BlobName;
 use crate::store::{
-    self, Canceled, Claimed, Claims, Enqueued, Lease, Place, ReclaimPolicy, Reclaims, Resubmit, Resubmitted,
-    StoreError, Wanted,
+    self, Canceled, Claimed, Claims, Enqueued, Lease, Novelty, Overdue, Place, ReclaimPolicy, Reclaims, Resubmit,
+    Resubmitted, StoreError, Wanted,
 };
-use crate::task::{EndpointName, Input, NewTask, State, Task, TaskId, Timestamp};
+use crate::task::{
+    AttemptOutcome, EndpointName, Input, InputDigest, NewTask, RunNotes, State, Task, TaskId, Timestamp,
+};
 
+use super::attempts::Ended;
 use super::calls::Trouble;
 use super::headers;
 use super::ledger::Ending;
-use super::rows::{EndpointId, Row, micros, options_text, time};
+use super::rows::{EndpointId, Row, digest_at, micros, options_text, time};
 use super::starts::Which;
 use super::writer::Writer;
 
@@ -56,23 +59,30 @@ impl Writer<'_> {
 
     fn enqueue_one(&mut self, new: NewTask, place: Place) -> Result<Enqueued, Trouble> {
         if let Some(key) = &new.idempotency_key
-            && let Some(first) = self.first_of_key(&new.endpoint, key)?
+            && let Some((first, digest)) = self.first_of_key(&new.endpoint, key)?
         {
             let task = self.desk.shared.starts.present(first);
-            return Ok(Enqueued { task, lease: None, known: true });
+            return Ok(Enqueued { task, lease: None, novelty: Novelty::of_known_key(new.input_digest, digest) });
         }
         let task = store::recorded(&new, self.group.now);
-        let NewTask { id, input, delay, idempotency_key, .. } = new;
+        let NewTask { id, input, delay, idempotency_key, input_digest, .. } = new;
         // A task that is not due yet waits in the queue, wherever it was meant to.
         let held = place == Place::Here && delay.is_zero();
         let in_file = matches!(input.body, Body::File(_));
-        let seq = self.insert_task(&task, held, in_file, idempotency_key.as_deref())?;
+        let key = idempotency_key.as_deref().map(|key| (key, input_digest));
+        let seq = self.insert_task(&task, held, in_file, key)?;
         self.insert_input(seq, &input)?;
         let lease = held.then_some(Lease { task: id, fence: 1 });
-        Ok(Enqueued { task, lease, known: false })
+        Ok(Enqueued { task, lease, novelty: Novelty::New })
     }
 
-    fn insert_task(&mut self, task: &Task, held: bool, in_file: bool, key: Option<&str>) -> Result<i64, Trouble> {
+    fn insert_task(
+        &mut self,
+        task: &Task,
+        held: bool,
+        in_file: bool,
+        key: Option<(&str, Option<InputDigest>)>,
+    ) -> Result<i64, Trouble> {
         let endpoint = self.endpoint_number(&task.endpoint)?;
         let inserted = self.sql.insert_task.insert((
             task.id.as_bytes(),
@@ -84,16 +94,20 @@ impl Writer<'_> {
             micros(task.due_at),
             task.input_bytes as i64,
             in_file,
-            key,
+            key.map(|(key, _)| key),
             task.start_by.map(micros),
             task.deadline.map(micros),
             options_text(task.options.as_deref()),
             task.options.as_ref().and_then(|options| options.fairness_key.as_deref()),
+            key.and_then(|(_, digest)| digest),
         ));
         let seq = inserted.map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => Trouble::Refused(id_is_used(task.id)),
             _ => Trouble::Broken(error),
         })?;
+        for (key, value) in task.options.iter().flat_map(|options| &options.tags) {
+            self.sql.insert_tag.execute((key, value, task.id.as_bytes()))?;
+        }
         self.group.tally.add(endpoint, State::Pending, 1);
         Ok(seq)
     }
@@ -136,12 +150,7 @@ impl Writer<'_> {
             let reason = format!("the input of task {} changed its place while it was resubmitted", wish.of);
             return Err(Trouble::Refused(StoreError::Failed(reason)));
         }
-        let task = Task {
-            priority: original.task.priority,
-            input_bytes: original.task.input_bytes,
-            options: original.task.options,
-            ..Task::submitted(wish.id, wish.endpoint, self.group.now)
-        };
+        let task = store::resubmitted(&original.task, wish.id, self.group.now);
         let held = wish.place == Place::Here;
         let seq = self.insert_task(&task, held, linked.is_some(), None)?;
         // A body in a file is NULL in the row, in the copy too.
@@ -150,7 +159,7 @@ impl Writer<'_> {
             self.adopt(file);
         }
         let lease = held.then_some(Lease { task: wish.id, fence: 1 });
-        Ok(Resubmitted::Enqueued(Enqueued { task, lease, known: false }))
+        Ok(Resubmitted::Enqueued(Enqueued { task, lease, novelty: Novelty::New }))
     }
 
     pub fn claim(&mut self, wanted: &[Wanted]) -> Result<Claims, Trouble> {
@@ -212,7 +221,7 @@ impl Writer<'_> {
             State::Pending | State::InProgress if row.holder.is_some() => Ok(Canceled::Held(row.task.state)),
             State::Pending | State::InProgress => {
                 let before = row.task.state;
-                self.finish(&mut row, before, Ending { state: State::Canceled, failure: None, output: None, keep })?;
+                self.finish(&mut row, before, Ending::unrun(Verdict::Canceled(None), keep))?;
                 Ok(Canceled::Canceled(row.task))
             }
         }
@@ -238,26 +247,53 @@ impl Writer<'_> {
 
     fn reclaim_one(&mut self, mut row: Row, policy: &ReclaimPolicy, reclaims: &mut Reclaims) -> Result<(), Trouble> {
         let before = row.task.state;
-        match lifecycle::reclaim(before, row.task.crashes, policy.crash_budget) {
+        let keep = policy.retention.of(&row.task.endpoint);
+        let (node, notes) = (row.holder, RunNotes::default());
+        match lifecycle::reclaim(&row.task, policy.crash_budget) {
             Reclaimed::Waits => {
                 self.sql.release_task.execute([row.seq])?;
                 reclaims.waiting += 1;
             }
             Reclaimed::Crashed { crashes } => {
                 row.task.crashes = crashes;
+                self.record_attempt(&row, Ended { node, outcome: AttemptOutcome::Lost, failure: None, notes })?;
                 let due_at = row.task.due_at;
                 self.put_back(&mut row, before, due_at)?;
                 reclaims.crashed.push(row.task);
             }
             Reclaimed::Lost { crashes, failure } => {
                 row.task.crashes = crashes;
-                let keep = policy.retention.of(&row.task.endpoint);
-                let ending = Ending { state: State::Failed, failure: Some(failure), output: None, keep };
-                self.finish(&mut row, before, ending)?;
+                let verdict = Verdict::Failed(failure, None);
+                self.finish(&mut row, before, Ending { verdict, keep, node, notes })?;
                 reclaims.lost.push(row.task);
+            }
+            Reclaimed::Canceled => {
+                self.finish(&mut row, before, Ending { verdict: Verdict::Canceled(None), keep, node, notes })?;
+                reclaims.canceled.push(row.task);
             }
         }
         Ok(())
+    }
+
+    pub fn overdue(&mut self, max: usize, retention: &Retention) -> Result<Overdue, Trouble> {
+        let now = self.group.now;
+        let mut overdue = Overdue::default();
+        for mut row in self.overdue_rows(max)? {
+            let keep = retention.of(&row.task.endpoint);
+            let verdict = lifecycle::overdue(Times::of(&row.task), now).expect("the index knows the times of a task");
+            self.finish(&mut row, State::Pending, Ending::unrun(verdict, keep))?;
+            overdue.settled.push(row.task);
+        }
+        let next = self.sql.next_overdue.query_row([micros(now)], |row| time(0, row.get(0)?));
+        overdue.next = next.optional()?;
+        Ok(overdue)
+    }
+
+    fn overdue_rows(&mut self, max: usize) -> rusqlite::Result<Vec<Row>> {
+        let names = self.desk.shared.counts.names();
+        let params = (micros(self.group.now), limit(max));
+        let rows = self.sql.overdue_tasks.query_map(params, |row| Row::read(row, &names))?;
+        rows.collect()
     }
 
     pub fn row(&mut self, id: TaskId) -> rusqlite::Result<Option<Row>> {
@@ -270,10 +306,16 @@ impl Writer<'_> {
         Ok(self.row(id)?.filter(|row| row.task.endpoint == *endpoint))
     }
 
-    fn first_of_key(&mut self, endpoint: &EndpointName, key: &str) -> rusqlite::Result<Option<Row>> {
+    /// The first task that was submitted with a key, and the digest of its input.
+    fn first_of_key(
+        &mut self,
+        endpoint: &EndpointName,
+        key: &str,
+    ) -> rusqlite::Result<Option<(Row, Option<InputDigest>)>> {
         let Some(number) = self.desk.endpoints.known(endpoint) else { return Ok(None) };
         let names = self.desk.shared.counts.names();
-        self.sql.task_by_key.query_row((number.0, key), |row| Row::read(row, &names)).optional()
+        let read = |row: &rusqlite::Row<'_>| Ok((Row::read(row, &names)?, digest_at(row, 28)?));
+        self.sql.task_by_key.query_row((number.0, key), read).optional()
     }
 }
 

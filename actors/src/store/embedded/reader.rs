@@ -1,7 +1,6 @@
 //! The threads that read. They have connections of their own and never wait for the writer: each sees the file
 //! as of the latest commit, which includes all that was answered before the question.
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -11,35 +10,31 @@ use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::body::{Body, BodyFile};
 use crate::spool::{BlobName, Blobs};
-use crate::store::{ListQuery, StoreError};
-use crate::task::{EndpointName, Headers, Input, Output, State, Task, TaskId};
+use crate::store::{ListQuery, Page, StoreError};
+use crate::task::{AttemptRecord, Headers, Input, Output, Task, TaskId};
 
 use super::Shared;
+use super::attempts;
 use super::calls::{Asker, answer, store_error};
 use super::headers;
 use super::inbox::{Inbox, Taken};
-use super::queue::limit;
-use super::rows::{Row, state_number, unreadable};
+use super::pages::Pages;
+use super::rows::{Row, unreadable};
 
 /// The most questions answered from one view of the file: opening a view costs as much as a few answers.
 const QUESTIONS_A_VIEW: usize = 128;
 
-/// Up to so many unfinished tasks, a page of them is found by sorting them all; above, by walking down the ids,
-/// among which they are then frequent enough.
-const UNFINISHED_SORTED_MAX: i64 = 20_000;
-
-/// Greater than every id of ours: their version keeps the first bits lower.
-const ABOVE_EVERY_ID: [u8; 16] = [0xff; 16];
-
 pub(super) enum Question {
     Get(TaskId, Asker<Option<Task>>),
+    Attempts(TaskId, Asker<Vec<AttemptRecord>>),
     Input(TaskId, Asker<Option<Input>>),
     Output(TaskId, Asker<Option<Output>>),
-    List(ListQuery, Asker<Vec<Task>>),
+    List(ListQuery, Asker<Page>),
 }
 
 pub(super) struct Reader<'c> {
     sql: ReaderStatements<'c>,
+    pages: Pages<'c>,
     shared: Arc<Shared>,
     blobs: Blobs,
 }
@@ -48,12 +43,10 @@ struct ReaderStatements<'c> {
     begin: Statement<'c>,
     end: Statement<'c>,
     task_by_id: Statement<'c>,
+    latest_run: Statement<'c>,
+    attempts_of_task: Statement<'c>,
     input_of_task: Statement<'c>,
     output_of_task: Statement<'c>,
-    page: Statement<'c>,
-    page_of_endpoint: Statement<'c>,
-    page_of_troubled: Statement<'c>,
-    page_of_unfinished: Statement<'c>,
 }
 
 impl<'c> Reader<'c> {
@@ -63,14 +56,13 @@ impl<'c> Reader<'c> {
             begin: prepare("BEGIN")?,
             end: prepare("COMMIT")?,
             task_by_id: prepare(include_str!("task_by_id.sql"))?,
+            latest_run: prepare(include_str!("latest_run.sql"))?,
+            attempts_of_task: prepare(include_str!("attempts_of_task.sql"))?,
             input_of_task: prepare(include_str!("input_of_task.sql"))?,
             output_of_task: prepare(include_str!("output_of_task.sql"))?,
-            page: prepare(include_str!("page.sql"))?,
-            page_of_endpoint: prepare(include_str!("page_of_endpoint.sql"))?,
-            page_of_troubled: prepare(include_str!("page_of_troubled.sql"))?,
-            page_of_unfinished: prepare(include_str!("page_of_unfinished.sql"))?,
         };
-        Ok(Self { sql, shared, blobs })
+        let pages = Pages::new(connection, shared.clone())?;
+        Ok(Self { sql, pages, shared, blobs })
     }
 
     /// Answers until the inbox is closed and empty.
@@ -92,9 +84,12 @@ impl<'c> Reader<'c> {
     fn answer(&mut self, question: Question) {
         match question {
             Question::Get(task, asker) => answer(asker, self.get(task).map_err(|error| store_error(&error))),
+            Question::Attempts(task, asker) => {
+                answer(asker, self.attempts(task).map_err(|error| store_error(&error)));
+            }
             Question::Input(task, asker) => answer(asker, self.input(task)),
             Question::Output(task, asker) => answer(asker, self.output(task)),
-            Question::List(query, asker) => answer(asker, self.list(&query).map_err(|error| store_error(&error))),
+            Question::List(query, asker) => answer(asker, self.pages.page(&query).map_err(|error| store_error(&error))),
         }
     }
 
@@ -102,6 +97,20 @@ impl<'c> Reader<'c> {
         let names = self.shared.counts.names();
         let row = self.sql.task_by_id.query_row([task.as_bytes()], |row| Row::read(row, &names)).optional()?;
         Ok(row.map(|row| self.shared.starts.present(row)))
+    }
+
+    /// The task is read first: an attempt that ends in between is then told of twice over rather than not at all, and
+    /// what is recorded of it by itself goes before.
+    fn attempts(&mut self, task: TaskId) -> rusqlite::Result<Vec<AttemptRecord>> {
+        let names = self.shared.counts.names();
+        let row = self.sql.task_by_id.query_row([task.as_bytes()], |row| Row::read(row, &names)).optional()?;
+        let Some(row) = row else { return Ok(Vec::new()) };
+        let seq = row.seq;
+        let task = self.shared.starts.present(row);
+        let run = self.sql.latest_run.query_row([seq], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?)));
+        let (node, worker) = run.optional()?.unwrap_or_default();
+        let recorded = self.sql.attempts_of_task.query_map([seq], attempts::read)?.collect::<Result<_, _>>()?;
+        Ok(task.attempts(recorded, node.map(attempts::node_name), worker))
     }
 
     fn input(&mut self, task: TaskId) -> Result<Option<Input>, StoreError> {
@@ -128,99 +137,6 @@ impl<'c> Reader<'c> {
         let body = body(&self.blobs, file, bytes)?;
         Ok(body.map(|body| Output { status, headers, body }))
     }
-
-    fn list(&mut self, query: &ListQuery) -> rusqlite::Result<Vec<Task>> {
-        match query.state {
-            // Some that are pending in the file are shown as started.
-            Some(State::Pending) => {
-                let spare = self.shared.starts.ids().len();
-                let mut tasks = self.page(query, query.limit.saturating_add(spare))?;
-                tasks.retain(|task| task.state == State::Pending);
-                tasks.truncate(query.limit);
-                Ok(tasks)
-            }
-            Some(State::InProgress) => {
-                let mut tasks = self.page(query, query.limit)?;
-                tasks.extend(self.started_lately(query)?);
-                newest_first(&mut tasks, query.limit);
-                Ok(tasks)
-            }
-            Some(State::Failed | State::Canceled) if query.endpoint.is_none() => self.troubled_of_all(query),
-            Some(State::Completed | State::Failed | State::Canceled) | None => self.page(query, query.limit),
-        }
-    }
-
-    /// Those of the page that have started and are still pending in the file.
-    fn started_lately(&mut self, query: &ListQuery) -> rusqlite::Result<Vec<Task>> {
-        let mut ids = self.shared.starts.ids();
-        ids.retain(|id| query.after.is_none_or(|after| *id < after));
-        let mut tasks = Vec::new();
-        for id in ids {
-            let names = self.shared.counts.names();
-            let row = self.sql.task_by_id.query_row([id.as_bytes()], |row| Row::read(row, &names)).optional()?;
-            let pending = row.filter(|row| row.task.state == State::Pending);
-            let task = pending.map(|row| self.shared.starts.present(row));
-            tasks.extend(task.filter(|task| {
-                task.state == State::InProgress && query.endpoint.as_ref().is_none_or(|only| *only == task.endpoint)
-            }));
-        }
-        Ok(tasks)
-    }
-
-    /// The newest of all endpoints are among the newest of each.
-    fn troubled_of_all(&mut self, query: &ListQuery) -> rusqlite::Result<Vec<Task>> {
-        let counts = self.shared.counts.all();
-        let mut tasks = Vec::new();
-        for count in counts.into_iter().filter(|count| Some(count.state) == query.state) {
-            let of_one = ListQuery { endpoint: Some(count.endpoint), ..query.clone() };
-            tasks.extend(self.page(&of_one, query.limit)?);
-        }
-        newest_first(&mut tasks, query.limit);
-        Ok(tasks)
-    }
-
-    /// A page as the file has it, by the index that leads to it fastest.
-    fn page(&mut self, query: &ListQuery, most: usize) -> rusqlite::Result<Vec<Task>> {
-        let names = self.shared.counts.names();
-        let endpoint = match &query.endpoint {
-            None => None,
-            Some(name) => match number_of(&names, name) {
-                Some(number) => Some(number),
-                None => return Ok(Vec::new()),
-            },
-        };
-        let below = query.after.map_or(ABOVE_EVERY_ID, |after| *after.as_bytes());
-        let state = query.state.map(state_number);
-        let most = limit(most);
-        let read = |row: &rusqlite::Row<'_>| Row::read(row, &names);
-        let rows = match (query.state, endpoint) {
-            (Some(State::Pending | State::InProgress), _) if self.few_are_unfinished() => {
-                self.sql.page_of_unfinished.query_map((below, state, most, endpoint), read)?
-            }
-            (Some(State::Failed | State::Canceled), Some(endpoint)) => {
-                self.sql.page_of_troubled.query_map((below, state, most, endpoint), read)?
-            }
-            (_, Some(endpoint)) => self.sql.page_of_endpoint.query_map((below, state, most, endpoint), read)?,
-            (_, None) => self.sql.page.query_map((below, state, most), read)?,
-        };
-        rows.map(|row| Ok(self.shared.starts.present(row?))).collect()
-    }
-
-    fn few_are_unfinished(&self) -> bool {
-        let counts = &self.shared.counts;
-        counts.of_state(State::Pending) + counts.of_state(State::InProgress) <= UNFINISHED_SORTED_MAX
-    }
-}
-
-fn number_of(names: &[EndpointName], wanted: &EndpointName) -> Option<i64> {
-    let index = names.iter().position(|name| name == wanted)?;
-    Some(super::rows::EndpointId::at(index).0)
-}
-
-fn newest_first(tasks: &mut Vec<Task>, limit: usize) {
-    tasks.sort_unstable_by_key(|task| Reverse(task.id));
-    tasks.dedup_by_key(|task| task.id);
-    tasks.truncate(limit);
 }
 
 fn headers_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Headers> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use chrono::DateTime;
 use rusqlite::types::Type;
 
-use crate::task::{EndpointName, Failure, FailureCode, Priority, State, Task, TaskId, TaskOptions, Timestamp};
+use crate::task::{
+    EndpointName, Failure, FailureCode, InputDigest, Priority, State, Task, TaskId, TaskOptions, Timestamp,
+};
 
 /// The number of an endpoint in this database, counted from 1 and never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ impl Row {
             start_by: optional_time(row, 24)?,
             deadline: optional_time(row, 25)?,
             options: options_at(row, 22)?,
+            // By its name, as its place depends on what was added to the table before it.
+            cancel_requested: row.get("cancel_requested")?,
         };
         Ok(Self {
             seq: row.get(0)?,
@@ -94,6 +98,12 @@ pub(super) fn options_text(options: Option<&TaskOptions>) -> Option<String> {
 pub(super) fn id_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TaskId> {
     let bytes = row.get_ref(column)?.as_blob()?.try_into();
     Ok(TaskId::from_bytes(bytes.map_err(|_| unreadable(column, "an id that is not 16 bytes long"))?))
+}
+
+/// A digest of an input, where there is one. Only a task with a key has it, so it is no part of a [`Row`].
+pub(super) fn digest_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<InputDigest>> {
+    let Some(bytes) = row.get_ref(column)?.as_blob_or_null()? else { return Ok(None) };
+    Ok(Some(bytes.try_into().map_err(|_| unreadable(column, "a digest that is not 32 bytes long"))?))
 }
 
 /// The number a state has in a row.

@@ -18,6 +18,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_tasks.sql"),
     include_str!("migrations/0002_failure_log.sql"),
     include_str!("migrations/0003_policy.sql"),
+    include_str!("migrations/0004_attempts.sql"),
+    include_str!("migrations/0005_tags.sql"),
 ];
 
 /// Marks a database as ours: "Ekib" in ASCII.

@@ -44,10 +44,6 @@ impl ShownStarts {
         self.lock().get(&lease.task).copied().filter(|start| start.fence == lease.fence)
     }
 
-    pub fn ids(&self) -> Vec<TaskId> {
-        self.lock().keys().copied().collect()
-    }
-
     /// The task of a row as everybody is shown it.
     pub fn present(&self, row: Row) -> Task {
         let Row { fence, holder, mut task, .. } = row;

@@ -183,6 +183,10 @@ impl<'c> Writer<'c> {
                 let reclaims = self.reclaim(max, &policy);
                 self.promise(asker, reclaims)
             }
+            Call::Overdue(max, retention, asker) => {
+                let overdue = self.overdue(max, &retention);
+                self.promise(asker, overdue)
+            }
             Call::Start(lease, run, StartDurability::Durable, asker) => {
                 let started = self.start(lease, run);
                 self.promise(asker, started)
@@ -194,9 +198,17 @@ impl<'c> Writer<'c> {
                 }
                 Err(trouble) => self.promise(asker, Err(trouble)),
             },
+            Call::RequestCancel(lease, asker) => {
+                let requested = self.request_cancel(lease);
+                self.promise(asker, requested)
+            }
             Call::Settle(settlement, asker) => {
                 let settled = self.settle(settlement);
                 self.promise(asker, settled)
+            }
+            Call::Delete(task, asker) => {
+                let deleted = self.delete(task);
+                self.promise_after_deletion(asker, deleted)
             }
             Call::Prune(max, asker) => {
                 let pruned = self.prune(max);
@@ -282,7 +294,7 @@ impl<'c> Writer<'c> {
     }
 }
 
-/// A close ends the groups. A prune makes room, so it must not fail with those that find none.
+/// A close ends the groups. What makes room must not fail with those that find none.
 fn goes_alone(call: &Call) -> bool {
-    matches!(call, Call::Prune(..) | Call::Close(..))
+    matches!(call, Call::Delete(..) | Call::Prune(..) | Call::Close(..))
 }

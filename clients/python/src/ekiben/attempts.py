@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import json
+import math
 import shutil
 import signal
 import sys
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 TEXT_MAX = 100_000
 """How many characters of a log line or of an error message are sent; in JSON that stays below a header's limit."""
+
+_MESSAGE_MAX = 1024
+"""How many characters of a progress message are sent; Ekiben cuts them to as many bytes."""
 
 _BETWEEN_SIGNALS = 0.1
 
@@ -163,12 +167,29 @@ def canceled() -> bool:
     return attempt is not None and attempt.canceled
 
 
-def progress(fraction: float) -> None:
-    """Tells how far the task has come, from 0 to 1. Outside a task it does nothing."""
-    fraction = min(max(float(fraction), 0.0), 1.0)
+def progress(fraction: float | None = None, message: str | None = None, **counters: float) -> None:
+    """Tells how far the task has come, from 0 to 1, what it is at, and what it counts: `progress(0.5, tokens=812)`.
+
+    What is not given stays as it was. Ekiben keeps 1,024 bytes of the message and 32 counters. Outside a task it does
+    nothing.
+    """
+    said: dict[str, object] = {}
+    if fraction is not None:
+        said["fraction"] = min(max(float(fraction), 0.0), 1.0)
+    if message is not None:
+        said["message"] = str(message)[:_MESSAGE_MAX]
+    if counters:
+        said["counters"] = {name: _number(name, value) for name, value in counters.items()}
     attempt = here.get()
-    if attempt is not None:
-        attempt.say(f'{{"type":"progress","id":{attempt.id},"fraction":{fraction!r}}}')
+    if attempt is not None and said:
+        attempt.say(json.dumps({"type": "progress", "id": attempt.id, **said}))
+
+
+def _number(name: str, value: float) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"the counter {name} is {value!r}, where a finite number is needed")
+    return int(number) if number.is_integer() else number
 
 
 def log(message: str, level: str = "info") -> None:

@@ -1,0 +1,5 @@
+-- Pending tasks that nobody holds and whose own time is over, the longest over first. A range of task_overdue.
+SELECT * FROM task INDEXED BY task_overdue
+WHERE state = 0 AND holder IS NULL AND (deadline IS NOT NULL OR (start_by IS NOT NULL AND attempt = 0))
+AND CASE WHEN attempt > 0 THEN deadline ELSE min(ifnull(start_by, deadline), ifnull(deadline, start_by)) END <= ?1
+ORDER BY CASE WHEN attempt > 0 THEN deadline ELSE min(ifnull(start_by, deadline), ifnull(deadline, start_by)) END, id LIMIT ?2
