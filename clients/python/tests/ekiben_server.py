@@ -20,7 +20,7 @@ from ekiben_harness import SOURCE
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("P", 60.0))
 """Seconds until a state that does not come fails the test."""
 
 CONFIG = """

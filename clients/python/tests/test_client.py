@@ -165,7 +165,9 @@ def test_a_waiting_task_is_canceled_and_says_so(client: Any) -> None:
         client.retry(task)
     canceled = client.cancel(task)
     assert (canceled.result, canceled.task.state) == ("canceled", "canceled")
-    assert client.cancel(task).result == "already_finished"
+    assert client.cancel(task).result == "canceled"
+    done = client.submit_and_wait("echo", 1)
+    assert client.cancel(done).result == "already_finished"
     with pytest.raises(TaskCanceled) as raised:
         client.output(task)
     assert raised.value.task.id == task.id
