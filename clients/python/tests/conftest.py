@@ -63,11 +63,17 @@ class Clients:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """A server for all tests that leave it as it was."""
+def common_server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+@pytest.fixture
+def server(common_server: Server) -> Iterator[Server]:
+    """A server for all tests that leave it as it was."""
+    yield common_server
+    common_server.open_gates()
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ from ekiben_harness import SOURCE
 
 T = TypeVar("T")
 
-PATIENCE = float(os.environ.get("P", 60.0))
+NO_TASK = "0" * 32
+"""An id that no task has, and no batch."""
+
+PATIENCE = 60.0
 """Seconds until a state that does not come fails the test."""
 
 CONFIG = """
@@ -103,6 +106,7 @@ class Server:
         (self.folder / "ekiben.toml").write_text(CONFIG.format(python=sys.executable))
         (self.folder / "worker.py").write_text(WORKER)
         self._starts = 0
+        self._gates: set[Path] = set()
         self.address = "127.0.0.1:0"
         self.start()
 
@@ -131,6 +135,7 @@ class Server:
         self.process.wait(PATIENCE)
 
     def close(self) -> None:
+        self.open_gates()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(PATIENCE)
@@ -141,6 +146,24 @@ class Server:
     def path(self, name: str) -> Path:
         """A path of the test's own."""
         return self.folder / name
+
+    def blocked(self, client: Any, name: str, endpoint: str = "work", **more: Any) -> Any:
+        """A task of the worker that has started, and ends when the gate of that name is opened."""
+        marker, gate = self.path(f"{name}.started"), self.path(f"{name}.gate")
+        marker.unlink(missing_ok=True)
+        gate.unlink(missing_ok=True)
+        self._gates.add(gate)
+        task = client.submit(endpoint, {"marker": str(marker), "gate": str(gate), **more})
+        until("the start of the task", marker.exists)
+        return task
+
+    def open_gate(self, name: str) -> None:
+        self.path(f"{name}.gate").touch()
+
+    def open_gates(self) -> None:
+        """Lets everything end that a test left blocked."""
+        while self._gates:
+            self._gates.pop().touch()
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")

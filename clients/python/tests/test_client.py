@@ -29,23 +29,7 @@ from ekiben.client import (
     WaitTimedOut,
 )
 from ekiben_harness import SOURCE
-from ekiben_server import Server, until
-
-NO_TASK = "0" * 32
-
-
-def blocked(client: Any, server: Server, name: str, endpoint: str = "work", **more: Any) -> Any:
-    """A task of the worker that has started, and ends when `open_gate` is called with its name."""
-    marker, gate = server.path(f"{name}.started"), server.path(f"{name}.gate")
-    marker.unlink(missing_ok=True)
-    gate.unlink(missing_ok=True)
-    task = client.submit(endpoint, {"marker": str(marker), "gate": str(gate), **more})
-    until("the start of the task", marker.exists)
-    return task
-
-
-def open_gate(server: Server, name: str) -> None:
-    server.path(f"{name}.gate").touch()
+from ekiben_server import NO_TASK, Server
 
 
 def test_a_task_is_submitted_waited_for_and_its_output_fetched(client: Any) -> None:
@@ -186,10 +170,10 @@ def test_a_wait_that_is_over_tells_how_the_task_stands(client: Any) -> None:
 
 
 def test_a_running_task_is_not_canceled_without_force(client: Any, server: Server) -> None:
-    task = blocked(client, server, "unforced")
+    task = server.blocked(client, "unforced")
     with pytest.raises(AlreadyStarted):
         client.cancel(task)
-    open_gate(server, "unforced")
+    server.open_gate("unforced")
     assert client.wait(task).state == "completed"
 
 
@@ -263,10 +247,10 @@ def test_a_server_that_is_not_there_is_tried_again_and_then_named(connect: Any) 
 
 def test_a_wait_outlives_the_servers_death(connect: Any, own_server: Server) -> None:
     client = connect(own_server.url, retries=Retries(tries=60, longest_pause=1.0))
-    task = blocked(client, own_server, "outlived", give="still here")
+    task = own_server.blocked(client, "outlived", give="still here")
     own_server.kill()
     # The worker dies with it, and the attempt runs again.
-    open_gate(own_server, "outlived")
+    own_server.open_gate("outlived")
     threading.Timer(0.5, own_server.start).start()
     assert client.wait(task).state == "completed"
     assert client.output(task) == "still here"

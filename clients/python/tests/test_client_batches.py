@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ekiben.client import BatchNotFound
-from ekiben_server import until
-from test_client import NO_TASK
+from ekiben.client import BadRequest, BatchNotFound, Retries
+from ekiben_server import NO_TASK, Server, Wire, until
 
 
 def lines(count: int) -> list[dict[str, Any]]:
@@ -38,6 +38,37 @@ def test_a_batch_is_submitted_and_its_results_are_fetched(client: Any, tmp_path:
     assert batch.id in [listed.id for listed in client.batches()]
 
 
+def test_a_batch_whose_answer_is_lost_is_one_batch(connect: Any, server: Server) -> None:
+    with Wire(server.port) as wire:
+        client = connect(wire.url, retries=Retries(tries=8, first_pause=0.02))
+        before = {batch.id for batch in client.batches(endpoint="echo")}
+        wire.lose = 1
+        batch = client.create_batch("echo", lines(20), priority="normal")
+        assert (wire.cuts, batch.priority) == (1, 5)
+        assert {batch.id for batch in client.batches()} - before == {batch.id}
+        assert ended(client, batch).total == 20
+
+
+def test_results_go_on_where_they_broke_off(connect: Any, server: Server) -> None:
+    with Wire(server.port) as wire:
+        client = connect(wire.url, retries=Retries(tries=8, first_pause=0.02))
+        batch = client.create_batch("echo", [{**line, "input": "x" * 2000} for line in lines(300)])
+        ended(client, batch)
+        wire.cut_after = 200_000
+        names = [result.custom_id for result in client.batch_results(batch, states=["completed"])]
+        assert names == [line["custom_id"] for line in lines(300)]
+        assert wire.cuts == 1
+
+
+def test_refused_lines_are_named_and_may_be_sent_again(client: Any) -> None:
+    key = str(uuid.uuid4())
+    with pytest.raises(BadRequest) as raised:
+        client.create_batch("echo", [*lines(2), {"custom_id": "odd", "inputt": 1}], idempotency_key=key)
+    assert [line["line"] for line in raised.value.problem["lines"]] == [3]
+    batch = client.create_batch("echo", [*lines(2), {"custom_id": "odd", "input": 1}], idempotency_key=key)
+    assert ended(client, batch).total == 3
+
+
 def test_what_failed_in_a_batch_says_why(client: Any) -> None:
     given = [{"custom_id": "good", "input": {"give": 1}}, {"custom_id": "bad", "input": {"fail": "input"}}]
     batch = client.create_batch("work", given)
@@ -48,13 +79,11 @@ def test_what_failed_in_a_batch_says_why(client: Any) -> None:
 
 
 def test_a_batch_is_canceled(client: Any) -> None:
-    client.pause("paced")
-    batch = client.create_batch("paced", lines(5))
+    batch = client.create_batch("paced", [{**line, "delay": "1h"} for line in lines(5)])
     until("its tasks", lambda: client.batch(batch).total == 5)
     client.cancel_batch(batch)
     done = ended(client, batch)
     assert (done.state, done.counts["canceled"]) == ("canceled", 5)
-    client.resume("paced")
 
 
 def test_a_batch_that_is_not_there_is_named(client: Any) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from ekiben.client import IdempotencyMismatch, QueueFull, Retries, ServerUnavailable
 from ekiben_server import Server, Wire
-from test_client import blocked, open_gate
 
 SOON = Retries(tries=8, first_pause=0.02, longest_pause=2.0)
 ONCE = Retries(tries=1)
@@ -102,13 +101,13 @@ def test_a_map_that_is_run_again_does_nothing_twice(connect: Any, server: Server
 
 def test_a_full_queue_says_when_to_come_again_and_is_come_again_to(connect: Any, own_server: Server) -> None:
     client, patient = connect(own_server.url, retries=ONCE), connect(own_server.url, retries=Retries(tries=60))
-    running = blocked(client, own_server, "full", endpoint="full")
+    running = own_server.blocked(client, "full", endpoint="full")
     waiting = client.submit("full", {"give": 1})
     with pytest.raises(QueueFull) as raised:
         client.submit("full", {"give": 2})
     assert (raised.value.status, raised.value.code) == (503, "queue_full")
     assert raised.value.retry_after >= 1
-    threading.Timer(0.5, open_gate, [own_server, "full"]).start()
+    threading.Timer(0.5, own_server.open_gate, ["full"]).start()
     last = patient.submit("full", {"give": 3})
     assert [client.wait(task).state for task in (running, waiting, last)] == ["completed"] * 3
 

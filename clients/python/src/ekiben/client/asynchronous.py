@@ -192,25 +192,37 @@ class AsyncClient:
 
     # Batches.
 
-    async def create_batch(self, endpoint: str, lines: Any) -> Batch:
-        """Submits many tasks at once.
+    async def create_batch(
+        self,
+        endpoint: str,
+        lines: Any,
+        *,
+        priority: int | str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """Submits many tasks at once, and returns once all are durable.
 
-        `lines` are dicts with `input` and, if need be, `custom_id` and a task's options as the API names them; or a
-        path or a binary file of JSON lines. They are streamed, so there is no bound to how many.
+        `lines` are dicts with `input`, `custom_id` and, if need be, a task's options as the API names them; or a path or
+        a binary file of JSON lines. They are streamed, so there is no bound to how many. The priority is `background`
+        unless told otherwise. Where lines were refused, the error's `problem` says which, and the others are recorded:
+        with the same `idempotency_key`, the lines that are better now join them.
         """
-        return await self._run(self._verbs.create_batch(endpoint, lines))
+        return await self._run(self._verbs.create_batch(endpoint, lines, priority, idempotency_key))
 
     async def batch(self, batch: BatchRef) -> Batch:
         """The batch as it is now."""
         return await self._run(self._verbs.batch(batch))
 
-    def batches(self, *, page_size: int = PAGE) -> AsyncIterator[Batch]:
+    def batches(self, *, endpoint: str | None = None, page_size: int = PAGE) -> AsyncIterator[Batch]:
         """The batches, newest first."""
-        return self._iterate(self._verbs.batches(page_size))
+        return self._iterate(self._verbs.batches(endpoint, page_size))
 
-    def batch_results(self, batch: BatchRef) -> AsyncIterator[BatchResult]:
-        """What came of each line so far."""
-        return self._iterate(self._verbs.batch_results(batch))
+    def batch_results(self, batch: BatchRef, *, states: Iterable[str] = ()) -> AsyncIterator[BatchResult]:
+        """What came of each line so far, in their order; of the lines in these states, where some are given.
+
+        Where the connection breaks it is made again, and no result is missed.
+        """
+        return self._iterate(self._verbs.batch_results(batch, states))
 
     async def cancel_batch(self, batch: BatchRef) -> Batch:
         """Cancels those of its tasks that wait."""

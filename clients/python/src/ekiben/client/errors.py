@@ -6,6 +6,7 @@ by its status where the code is none that we know.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class EkibenError(Exception):
         """The stable word for it, such as `task_not_found`."""
         self.retry_after = retry_after
         """After how many seconds it is worth trying again, where the server says so."""
+        self.problem: Mapping[str, Any] = {}
+        """All that the answer said; where lines of a batch were refused, `lines` says which and why."""
 
     def __str__(self) -> str:
         known = [self.code] if self.code else []

@@ -80,9 +80,11 @@ class Following(Verbs):
         query += [("submitted_before", time_text(submitted_before))] if submitted_before is not None else []
         yield from self._pages("/v1/tasks", query, "tasks", Task.parse)
 
-    def batches(self, page_size: int) -> Steps[None]:
+    def batches(self, endpoint: str | None, page_size: int) -> Steps[None]:
         """Emits batches."""
-        yield from self._pages("/v1/batches", [("limit", str(page_size))], "batches", Batch.parse)
+        query = [("limit", str(page_size))]
+        query += [("endpoint", endpoint)] if endpoint is not None else []
+        yield from self._pages("/v1/batches", query, "batches", Batch.parse)
 
     def _pages(self, path: str, query: list[tuple[str, str]], key: str, parse: Callable[[Any], Any]) -> Steps[None]:
         cursor: tuple[tuple[str, str], ...] = ()
@@ -167,17 +169,29 @@ class Following(Verbs):
                     raise EkibenError(f"the {what} of the task breaks off again and again: {lost}") from None
                 yield Sleep(pause)
 
-    def batch_results(self, batch: BatchRef) -> Steps[None]:
-        """Emits results."""
-        yield from self.open(Request("GET", batch_path(batch, "results"), headers=ANY))
-        lines = Lines()
+    def batch_results(self, batch: BatchRef, states: Iterable[str]) -> Steps[None]:
+        """Emits results. Where the connection breaks, it goes on after the last one."""
+        wanted, last, stuck = ",".join(states), None, 0
         while True:
-            data: bytes = yield Read()
-            for line in lines.feed(data) if data else lines.end():
-                if line.strip():
-                    yield Emit(BatchResult.parse(json.loads(line)))
-            if not data:
-                return
+            query = [("state", wanted)] if wanted else []
+            query += [("after", last)] if last is not None else []
+            yield from self.open(Request("GET", batch_path(batch, "results"), tuple(query), ANY))
+            lines, before = Lines(), last
+            try:
+                while True:
+                    data: bytes = yield Read()
+                    for line in lines.feed(data) if data else lines.end():
+                        result = BatchResult.parse(json.loads(line))
+                        last = result.custom_id
+                        yield Emit(result)
+                    if not data:
+                        return
+            except ConnectionLost as lost:
+                stuck = 0 if last != before else stuck + 1
+                pause = self.retries.pause(max(stuck, 1))
+                if pause is None:
+                    raise EkibenError(f"the results of the batch break off again and again: {lost}") from None
+                yield Sleep(pause)
 
     def map(
         self, endpoint: str, inputs: Iterable[Any], concurrency: int, key: Key, options: SubmitOptions

@@ -325,6 +325,8 @@ class Batch:
     priority: int | None = None
     created_at: datetime | None = None
     finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    """When it is deleted."""
     total: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     """How many of its tasks are in each state."""
@@ -347,6 +349,7 @@ class Batch:
             priority=data.get("priority"),
             created_at=_maybe(parse_time, data.get("created_at")),
             finished_at=_maybe(parse_time, data.get("finished_at")),
+            expires_at=_maybe(parse_time, data.get("expires_at")),
             total=int(data.get("total") or 0),
             counts=data.get("counts") or {},
             failures=data.get("failures") or {},

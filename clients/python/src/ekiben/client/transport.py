@@ -51,7 +51,8 @@ def prepared(request: Request, settings: Settings) -> dict[str, Any]:
         headers[b"content-type"] = request.body.content_type.encode()
         if request.body.length is not None:
             headers[b"content-length"] = str(request.body.length).encode()
-    timeout = httpx.Timeout(settings.timeout, read=settings.timeout + request.patience)
+    patient = settings.timeout + request.patience
+    timeout = httpx.Timeout(settings.timeout, read=patient, write=patient)
     url = settings.server + request.path
     params = list(request.query) or None
     return {"method": request.method, "url": url, "params": params, "headers": headers, "timeout": timeout}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from .bodies import body_of, decoded, json_body, lines_body
 from .errors import EkibenError, NotFound, TaskCanceled, TaskFailed, WaitTimedOut
-from .options import Seconds, SubmitOptions, duration_text, seconds_of, submit_headers
+from .options import Seconds, SubmitOptions, duration_text, new_key, seconds_of, submit_headers
 from .results import Attempt, Batch, Cancellation, EndpointInfo, Logs, Task
 from .wire import Answer, Repeat, Request, Retries, Sleep, Steps, carry_out
 
@@ -27,6 +27,9 @@ POLL = 30.0
 
 POLL_PAUSE = 0.5
 """How many seconds to wait where a server did not hold a long poll."""
+
+UPLOAD = 3600.0
+"""How many seconds longer than other requests the upload of a batch may stand still."""
 
 JSON_LINES = "application/jsonl"
 
@@ -160,9 +163,15 @@ class Verbs:
 
     # Batches.
 
-    def create_batch(self, endpoint: str, lines: Any) -> Steps[Batch]:
+    def create_batch(
+        self, endpoint: str, lines: Any, priority: int | str | None, idempotency_key: str | None
+    ) -> Steps[Batch]:
+        query = [("endpoint", endpoint)]
+        query += [("priority", str(priority))] if priority is not None else []
+        headers = {"idempotency-key": idempotency_key or new_key()}
         body = lines_body(lines, JSON_LINES)
-        request = Request("POST", "/v1/batches", (("endpoint", endpoint),), body=body, repeat=Repeat.UNDONE)
+        # While the queue is full, the server takes no further lines, and the upload stands.
+        request = Request("POST", "/v1/batches", tuple(query), headers, body, patience=UPLOAD)
         answer = yield from self.carry_out(request)
         return Batch.parse(answer.object())
 

@@ -42,7 +42,7 @@ class Request:
     body: Body | None = None
     repeat: Repeat = Repeat.ALWAYS
     patience: float = 0.0
-    """How many seconds longer than others it may go without an answer."""
+    """How many seconds longer than others it may go without an answer, or without its body being taken."""
     of_task: bool = False
     """Whether what it asks for is what a task's executor said, with whatever status that was."""
 
@@ -220,7 +220,9 @@ def error_of(answer: Answer) -> EkibenError:
     detail = detail or answer.body[:200].decode(errors="replace").strip() or "no reason was given"
     code = str(said.get("code") or "")
     status = answer.status
-    return error_class(code, status)(str(detail), status=status, code=code, retry_after=_retry_after(answer))
+    error = error_class(code, status)(str(detail), status=status, code=code, retry_after=_retry_after(answer))
+    error.problem = said
+    return error
 
 
 def _object_or_nothing(body: bytes) -> dict[str, Any]:
