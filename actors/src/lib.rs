@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod measure;
 pub mod prelude;
+mod rate;
 pub mod registry;
 pub mod spool;
 pub mod store;

@@ -1,6 +1,6 @@
 //! Counters and histograms that their owner keeps without locks and hands out as copies.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Upper bounds, in seconds, for times a task waits or runs: from half a millisecond to a day.
 pub const TASK_SECONDS: &[f64] = &[
@@ -73,59 +73,9 @@ impl Histogram {
     }
 }
 
-/// How many came within the last minute, to the second.
-#[derive(Clone, Debug)]
-pub struct Rate {
-    begun: Instant,
-    /// One count a second of a minute, and the second each is of, counted from the beginning.
-    seconds: [(u64, u32); 60],
-}
-
-impl Rate {
-    pub fn new(now: Instant) -> Self {
-        Self { begun: now, seconds: [(0, 0); 60] }
-    }
-
-    /// One more came.
-    pub fn note(&mut self, now: Instant) {
-        let second = self.second(now);
-        let slot = &mut self.seconds[(second % 60) as usize];
-        if slot.0 != second {
-            *slot = (second, 0);
-        }
-        slot.1 = slot.1.saturating_add(1);
-    }
-
-    pub fn per_minute(&self, now: Instant) -> u64 {
-        let now = self.second(now);
-        let lately = self.seconds.iter().filter(|(second, _)| second + 60 > now && *second <= now);
-        lately.map(|(_, count)| u64::from(*count)).sum()
-    }
-
-    fn second(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.begun).as_secs()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::stopwatch;
-
-    #[test]
-    fn a_rate_counts_the_last_minute_and_no_more() {
-        let begun = stopwatch();
-        let after = |seconds: u64| begun + Duration::from_secs(seconds);
-        let mut rate = Rate::new(begun);
-        assert_eq!(rate.per_minute(after(0)), 0);
-        for second in [0, 0, 30, 59, 60] {
-            rate.note(after(second));
-        }
-        assert_eq!(rate.per_minute(after(59)), 2, "the slot of the first second is the latest's by now");
-        assert_eq!(rate.per_minute(after(60)), 3);
-        assert_eq!(rate.per_minute(after(90)), 2);
-        assert_eq!(rate.per_minute(after(1000)), 0);
-    }
 
     #[test]
     fn a_quantile_lies_within_the_bounds_that_its_share_falls_in() {

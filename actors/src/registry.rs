@@ -14,11 +14,11 @@ use actix::{
 use tokio::sync::oneshot;
 
 use crate::alarm::Sentinel;
-use crate::clock::stopwatch;
 use crate::executor::Report;
 use crate::journal;
 use crate::lifecycle::{Setback, Verdict};
-use crate::measure::{Histogram, Rate, TASK_SECONDS};
+use crate::measure::{Histogram, TASK_SECONDS};
+use crate::rate::Rate;
 use crate::store::{
     Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
     StoreError,
@@ -191,13 +191,13 @@ impl EndpointMeasures {
             finished: HashMap::new(),
             queue_seconds: Histogram::new(TASK_SECONDS),
             run_seconds: Histogram::new(TASK_SECONDS),
-            finished_lately: Rate::new(stopwatch()),
+            finished_lately: Rate::new(),
         }
     }
 
     /// How many ended within the last minute.
     pub fn finished_per_minute(&self) -> u64 {
-        self.finished_lately.per_minute(stopwatch())
+        self.finished_lately.per_minute()
     }
 }
 
@@ -307,7 +307,7 @@ impl RegistryActor {
         if task.state.is_finished() {
             let code = task.failure.as_ref().map(|failure| failure.code);
             *measures.finished.entry((task.state, code)).or_default() += 1;
-            measures.finished_lately.note(stopwatch());
+            measures.finished_lately.note();
         }
         // One that ended while it waited has a start of an earlier attempt, if any.
         if let (true, Some(started), Some(finished)) = (ran, task.started_at, task.finished_at) {

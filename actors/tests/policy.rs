@@ -12,7 +12,7 @@ use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::limits::Limits;
 use ekiben_actors::registry::{Attempts, Status};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
-use ekiben_actors::supervisor::{Cancel, CancelAnswer, Submit, SubmitError};
+use ekiben_actors::supervisor::{Cancel, CancelAnswer, Recorded, Submit, SubmitError};
 use ekiben_actors::system::System;
 use ekiben_actors::task::{
     AttemptOutcome, AttemptRecord, EndpointName, FailureCode, Input, NewTask, Outcome, Output, State, Task, TaskOptions,
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     async fn try_submit(&self, task: NewTask) -> Result<Task, SubmitError> {
-        self.system.supervisor.send(Submit(task)).await.unwrap()
+        self.system.supervisor.send(Submit(task)).await.unwrap().map(Recorded::into_task)
     }
 
     async fn submit(&self, task: NewTask) -> Task {

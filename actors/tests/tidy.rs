@@ -19,9 +19,10 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("journal", &["clock", "store", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("alarm", &[], &["actix", "rusqlite", "reqwest"]),
     ("turns", &[], &["rusqlite", "reqwest"]),
+    ("rate", &["clock"], &["actix", "tokio", "rusqlite", "reqwest"]),
     (
         "registry",
-        &["alarm", "body", "executor", "journal", "lifecycle", "measure", "store", "task", "turns"],
+        &["alarm", "body", "executor", "journal", "lifecycle", "measure", "rate", "store", "task", "turns"],
         &["rusqlite", "reqwest"],
     ),
     (
@@ -39,6 +40,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "journal",
             "lifecycle",
             "limits",
+            "rate",
             "registry",
             "store",
             "task",

@@ -21,6 +21,7 @@ use crate::error::ApiError;
 use crate::intake::answer_unread;
 use crate::problem;
 
+mod attempts;
 mod bodies;
 pub mod endpoints;
 mod list;
@@ -29,8 +30,14 @@ mod submit;
 mod tasks;
 
 /// Every area of the API.
-const AREAS: &[&[Operation]] =
-    &[submit::OPERATIONS, list::OPERATIONS, tasks::OPERATIONS, bodies::OPERATIONS, endpoints::OPERATIONS];
+const AREAS: &[&[Operation]] = &[
+    submit::OPERATIONS,
+    list::OPERATIONS,
+    tasks::OPERATIONS,
+    attempts::OPERATIONS,
+    bodies::OPERATIONS,
+    endpoints::OPERATIONS,
+];
 
 // ---- the map ----
 

@@ -69,10 +69,28 @@ async fn cancel_and_retry_say_what_they_did() {
     assert_problem(service.ask("POST", &path_of(&running, "/retry")).await, 409, "not_finished").await;
     let retried = service.ask("POST", &path_of(&waiting, "/retry")).await;
     assert_eq!(retried.status(), 202);
+    let odd = service.ask("POST", &path_of(&running, "/cancel?force=maybe")).await;
+    assert_problem(odd, 400, "bad_query").await;
     service.open_gate();
     let finished = until(&service, &running, "completed").await;
     let late: Value = service.ask("POST", &path_of(&finished, "/cancel")).await.json().await.unwrap();
     assert_eq!(late, json!({ "result": "already_finished", "task": finished }));
+}
+
+#[actix_web::test]
+async fn a_running_task_is_stopped_by_force_and_its_attempt_says_so() {
+    let service = Service::start().await;
+    let task = submit(&service, "gate", "1").await;
+    let fresh: Value = service.ask("GET", &path_of(&task, "/attempts")).await.json().await.unwrap();
+    assert!(fresh["attempts"].is_array());
+    until(&service, &task, "in_progress").await;
+    let stopped: Value = service.ask("POST", &path_of(&task, "/cancel?force=true")).await.json().await.unwrap();
+    assert_eq!(stopped["result"], "cancel_requested");
+    until(&service, &task, "canceled").await;
+    let attempts: Value = service.ask("GET", &path_of(&task, "/attempts")).await.json().await.unwrap();
+    let attempts = attempts["attempts"].as_array().unwrap();
+    assert_eq!((attempts.len(), &attempts[0]["number"], &attempts[0]["outcome"]), (1, &json!(1), &json!("canceled")));
+    assert!(attempts[0]["started_at"].is_string() && attempts[0]["ended_at"].is_string(), "{attempts:?}");
 }
 
 #[actix_web::test]
@@ -122,7 +140,7 @@ async fn an_endpoint_shows_what_it_is_and_how_it_is_doing() {
     );
     assert_eq!(gate["rates"], json!({ "submitted_per_minute": 3, "finished_per_minute": 1 }));
     assert!(gate["oldest_waiting_seconds"].as_f64() >= Some(0.0) && gate["run_seconds"]["p99"].is_f64());
-    let expected = json!({ "timeout": "30s", "retention": "1day", "max_attempts": null, "priority": 7 });
+    let expected = json!({ "timeout": "30s", "retention": "1day", "max_attempts": 1, "priority": 7 });
     assert_eq!(gate["defaults"], expected);
 
     let all: Value = service.ask("GET", "/v1/endpoints").await.json().await.unwrap();
@@ -135,7 +153,7 @@ async fn an_endpoint_shows_what_it_is_and_how_it_is_doing() {
 async fn what_is_not_there_is_a_problem_with_a_code() {
     let service = Service::start().await;
     let unknown = format!("/v1/tasks/{}", unknown_id());
-    for below in ["", "/input", "/output"] {
+    for below in ["", "/input", "/output", "/attempts"] {
         assert_problem(service.ask("GET", &format!("{unknown}{below}")).await, 404, "task_not_found").await;
     }
     assert_problem(service.ask("GET", "/v1/tasks/rice").await, 404, "task_not_found").await;

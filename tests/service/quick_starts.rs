@@ -82,6 +82,11 @@ fn an_http_model_server() {
 }
 
 #[test]
+fn the_native_api_by_curl() {
+    QuickStart::under("The native API, by curl").play(Clients::OpenApi);
+}
+
+#[test]
 fn a_bentoml_service() {
     QuickStart::under("A BentoML service").play(Clients::Current);
 }

@@ -20,7 +20,7 @@ use crate::spool::BlobName;
 use crate::store::{
     Answer, Canceled, Claimed, Claims, Count, Deleted, Enqueued, Lease, ListQuery, Novelty, Overdue, Page, Place,
     Pruned, ReclaimPolicy, Reclaims, Resubmit, Resubmitted, Run, Settled, Settlement, StartDurability, Started, Store,
-    StoreError, Wanted,
+    StoreError, WALK_MAX, Wanted,
 };
 use crate::task::{
     AttemptOutcome, AttemptRecord, EndpointName, Failure, FailureCode, Headers, Input, NewTask, Output, Priority,

@@ -11,7 +11,7 @@ use super::LineMeasures;
 use super::pace::Pace;
 use crate::clock::stopwatch;
 use crate::executor::Demand;
-use crate::measure::Rate;
+use crate::rate::Rate;
 use crate::task::{Priority, Task, TaskId, Timestamp};
 use crate::task_actor::Crew;
 
@@ -74,7 +74,7 @@ impl Line {
             backlog: left_over,
             waiting: left_over,
             submitted: 0,
-            submitted_lately: Rate::new(stopwatch()),
+            submitted_lately: Rate::new(),
             refused: 0,
         }
     }
@@ -82,7 +82,7 @@ impl Line {
     /// One more task was recorded.
     pub fn note_submission(&mut self) {
         self.submitted += 1;
-        self.submitted_lately.note(stopwatch());
+        self.submitted_lately.note();
     }
 
     /// Whether a task that joined now would start at once.
@@ -120,7 +120,7 @@ impl Line {
             slots_allowed: self.pace.allowed(),
             oldest_waiting: longest.and_then(|age| age.to_std().ok()).unwrap_or_default(),
             submitted: self.submitted,
-            submitted_per_minute: self.submitted_lately.per_minute(stopwatch()),
+            submitted_per_minute: self.submitted_lately.per_minute(),
             refused: self.refused,
         }
     }

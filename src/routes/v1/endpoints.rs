@@ -87,7 +87,7 @@ impl Figures {
             "defaults": {
                 "timeout": duration(endpoint.timeout),
                 "retention": duration(endpoint.retention),
-                "max_attempts": null,
+                "max_attempts": endpoint.retry.max_attempts,
                 "priority": endpoint.priority.0,
             },
         })

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, LOCATION};
+use actix_web::web::Query;
 use ekiben_actors::registry::{Delete, Find};
 use ekiben_actors::store::{Deleted, StoreError};
 use ekiben_actors::supervisor::{Cancel, CancelAnswer, Retry};
@@ -40,7 +41,7 @@ async fn delete(call: Call) -> Answer {
 
 async fn cancel(call: Call) -> Answer {
     let task = call.task().await?;
-    let command = Cancel { task: task.id, endpoint: task.endpoint, force: false };
+    let command = Cancel { task: task.id, endpoint: task.endpoint, force: is_forced(call.query())? };
     let result = match call.app.system.supervisor.send(command).await?? {
         CancelAnswer::Canceled => "canceled",
         CancelAnswer::Requested => "cancel_requested",
@@ -51,6 +52,23 @@ async fn cancel(call: Call) -> Answer {
     let task = call.task().await?;
     let answer = json!({ "result": result, "task": task_json::value(&task, Live::default()) });
     Ok(wire::json(StatusCode::OK, answer.to_string()))
+}
+
+/// Whether `force=true` is asked for.
+fn is_forced(query: &str) -> Result<bool, ApiError> {
+    let bad = |name: &str, complaint: String| ApiError::BadQuery { name: name.to_owned(), complaint };
+    let Query(pairs) = Query::<Vec<(String, String)>>::from_query(query)
+        .map_err(|error| bad("the query", format!("it cannot be read: {error}")))?;
+    let mut forced = false;
+    for (name, value) in pairs {
+        forced = match (name.as_str(), value.as_str()) {
+            ("force", "true") => true,
+            ("force", "false") => false,
+            ("force", _) => return Err(bad("force", format!("{value:?} is neither true nor false"))),
+            _ => return Err(bad(&name, "there is no such parameter; cancel takes force=true".to_owned())),
+        };
+    }
+    Ok(forced)
 }
 
 async fn retry(call: Call) -> Answer {

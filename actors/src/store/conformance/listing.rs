@@ -12,6 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_list_keeps_to_its_bounds,
         a_page_says_where_to_go_on_until_nothing_follows,
         a_retried_task_is_found_by_the_tags_of_the_first,
+        a_rare_task_is_found_in_the_end_however_many_do_not_fit,
         pages_show_every_task_once,
         pages_are_stable_while_tasks_arrive_and_finish,
         a_page_goes_on_after_an_id_that_is_gone,
@@ -202,6 +203,22 @@ async fn a_retried_task_is_found_by_the_tags_of_the_first(bench: Bench) {
     let Resubmitted::Enqueued(again) = bench.store.resubmit(wish).await.unwrap() else { panic!("it has finished") };
     let query = ListQuery { tags: vec![("project".to_owned(), "rice".to_owned())], ..every_task() };
     assert_eq!(ids(&list(&bench, query).await), [again.task.id, first.id]);
+}
+
+async fn a_rare_task_is_found_in_the_end_however_many_do_not_fit(bench: Bench) {
+    let rare = bench.settled(tagged(&[("project", "rice")]), done()).await;
+    let others = (0..WALK_MAX + 7).map(|_| (tagged(&[("project", "rice")]), Place::Queue));
+    bench.enqueue(others.collect()).await;
+    let rice = vec![("project".to_owned(), "rice".to_owned())];
+    for (endpoint, tags) in [(None, Vec::new()), (Some(endpoint()), Vec::new()), (None, rice)] {
+        let query = ListQuery { endpoint, tags, states: vec![State::Completed], ..ListQuery::newest(10) };
+        let mut page = bench.store.list(query.clone()).await.unwrap();
+        while page.tasks.is_empty() {
+            let after = Some(page.next.expect("the task is there"));
+            page = bench.store.list(ListQuery { after, ..query.clone() }).await.unwrap();
+        }
+        assert_eq!(page, Page { tasks: vec![rare.clone()], next: None });
+    }
 }
 
 async fn pages_show_every_task_once(bench: Bench) {
