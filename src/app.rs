@@ -27,6 +27,7 @@ pub struct App {
     pub draining: AtomicBool,
     /// Requests by route and answer, for the metrics.
     pub traffic: Traffic,
+    pub watching: Watching,
     /// The clock by which a client is told that its result was kept long enough.
     pub clock: Arc<dyn Clock>,
     endpoints: RwLock<Served>,
@@ -59,6 +60,15 @@ pub struct Limits {
     pub read_rate_min: u64,
     /// How long a synchronous call waits for its task.
     pub sync_wait: Duration,
+}
+
+/// How those who wait for tasks are served.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// The longest that a request may wait for an end.
+    pub wait_max: Duration,
+    /// How long a stream of events may be silent.
+    pub heartbeat: Duration,
 }
 
 /// An endpoint as the routes see it.
@@ -103,6 +113,7 @@ impl App {
             gates: Gates::new(config.http.submissions, config.http.waiting),
             draining: AtomicBool::new(false),
             traffic: Traffic::new(),
+            watching: Watching { wait_max: config.http.poll_wait_max, heartbeat: config.http.events_heartbeat },
             clock: Arc::new(SystemClock),
             endpoints: RwLock::new(Served::new(config.endpoints.clone())),
         }

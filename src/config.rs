@@ -63,6 +63,8 @@ pub struct Http {
     pub submissions: usize,
     /// Requests that wait for a task at a time.
     pub waiting: usize,
+    pub poll_wait_max: Duration,
+    pub events_heartbeat: Duration,
     pub shutdown_grace: Duration,
 }
 

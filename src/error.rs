@@ -80,6 +80,9 @@ pub enum ApiError {
     #[error("the service is shutting down; task {0} is kept and runs after the next start")]
     KeptForLater(TaskId),
 
+    #[error("the last event id {0:?} is not one of ours, which look like 2.17")]
+    BadEventId(String),
+
     // ---- the service ----
     #[error(transparent)]
     Refused(SubmitError),
@@ -138,6 +141,7 @@ impl ApiError {
             ApiError::HeadTooLarge { .. } => "head_too_large",
             ApiError::TaskIdRequired => "task_id_required",
             ApiError::BadQuery { .. } => "bad_query",
+            ApiError::BadEventId(_) => "bad_event_id",
             ApiError::BadOption { .. } => "invalid_option",
             ApiError::TooManySubmissions { .. } => "too_many_submissions",
             ApiError::TooManyWaiting { .. } => "too_many_waiting",
@@ -185,6 +189,7 @@ impl ResponseError for ApiError {
             ApiError::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ApiError::TaskIdRequired
             | ApiError::BadQuery { .. }
+            | ApiError::BadEventId(_)
             | ApiError::BodyBroken(_)
             | ApiError::NotCompleted(_) => StatusCode::BAD_REQUEST,
             ApiError::BadOption { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -43,6 +43,11 @@ impl Gates {
     pub fn waiting(&self) -> Result<Pass, ApiError> {
         self.waiting.enter().ok_or(ApiError::TooManyWaiting { limit: self.waiting.limit })
     }
+
+    /// How many requests wait now.
+    pub fn waiting_now(&self) -> usize {
+        self.waiting.limit - self.waiting.free.available_permits()
+    }
 }
 
 impl Gate {

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub store: StoreStats,
     pub answered: Vec<Answered>,
     pub took: Vec<Took>,
+    /// Requests that wait for tasks.
+    pub watchers: usize,
 }
 
 /// Answers a scrape.
@@ -44,6 +46,7 @@ pub async fn answer(app: &App) -> Result<HttpResponse, ApiError> {
         store: app.system.store_stats(),
         answered: app.traffic.answered(),
         took: app.traffic.took(),
+        watchers: app.gates.waiting_now(),
     };
     let text = text(snapshot).expect("writing to a string does not fail");
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
@@ -155,7 +158,8 @@ impl Snapshot {
             let requests = took.buckets.iter().map(|(_, requests)| requests).sum();
             family.encode_histogram::<NoLabelSet>(took.sum, requests, &took.buckets, None)?;
         }
-        Ok(())
+        let help = "Requests that wait for tasks now, for their end or their events";
+        gauge(encoder, "ekiben_http_waiting", help)?.encode_gauge(&(self.watchers as f64))
     }
 }
 

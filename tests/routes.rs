@@ -10,6 +10,8 @@ mod fetching;
 mod harness;
 #[path = "routes/listing.rs"]
 mod listing;
+#[path = "routes/live.rs"]
+mod live;
 #[path = "routes/native.rs"]
 mod native;
 #[path = "routes/openapi.rs"]
@@ -18,6 +20,8 @@ mod openapi;
 mod paths;
 #[path = "routes/service.rs"]
 mod service;
+#[path = "support/sse.rs"]
+mod sse;
 #[path = "routes/submitting.rs"]
 mod submitting;
 #[path = "routes/tasks.rs"]

@@ -37,12 +37,17 @@ mod refusing;
 mod retrying;
 #[path = "service/schema_changes.rs"]
 mod schema_changes;
+#[allow(dead_code, reason = "what an event says is looked at elsewhere")]
+#[path = "support/sse.rs"]
+mod sse;
 #[path = "service/stopping.rs"]
 mod stopping;
 #[path = "service/upstream.rs"]
 mod upstream;
 #[path = "service/venv.rs"]
 mod venv;
+#[path = "service/watching.rs"]
+mod watching;
 #[path = "service/workers.rs"]
 mod workers;
 #[path = "service/yielding.rs"]

@@ -23,7 +23,7 @@ use crate::store::{
     Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
     StoreError,
 };
-use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
+use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, LogTail, Output, State, Task, TaskId, Timestamp};
 use crate::turns::Turns;
 
 mod following;
@@ -154,6 +154,28 @@ pub struct Told {
     /// The number of the attempt.
     pub attempt: u32,
     pub report: Report,
+}
+
+/// The last lines of the log of a task's latest attempt: those at hand, else those on record.
+#[derive(Message)]
+#[rtype(result = "Result<AttemptLog, StoreError>")]
+pub struct Logs {
+    pub task: TaskId,
+}
+
+/// What `Logs` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttemptLog {
+    /// 0 where there was none.
+    pub attempt: u32,
+    pub tail: LogTail,
+}
+
+impl From<AttemptRecord> for AttemptLog {
+    fn from(record: AttemptRecord) -> Self {
+        let at = record.ended_at.unwrap_or(record.started_at);
+        Self { attempt: record.number, tail: LogTail::read(record.log.as_deref().unwrap_or_default(), at) }
+    }
 }
 
 /// A page of tasks.
@@ -631,6 +653,19 @@ impl Handler<Live> for RegistryActor {
         MessageResult(
             standing.and_then(|Standing { task, report }| Some(Told { attempt: task.attempt, report: report? })),
         )
+    }
+}
+
+impl Handler<Logs> for RegistryActor {
+    type Result = Response<Result<AttemptLog, StoreError>>;
+
+    fn handle(&mut self, Logs { task }: Logs, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        if let Some(Standing { task, report: Some(report) }) = self.standing(task) {
+            return Response::reply(Ok(AttemptLog { attempt: task.attempt, tail: report.log_tail() }));
+        }
+        let recorded = self.ledger.attempts(task);
+        Response::fut(async move { Ok(recorded.await?.pop().map(AttemptLog::from).unwrap_or_default()) })
     }
 }
 

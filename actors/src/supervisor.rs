@@ -34,12 +34,16 @@ mod intake;
 mod line;
 mod overdue;
 mod pace;
+mod prospect;
+mod ranks;
+mod runs;
 
 pub use commands::{
-    AddEndpoint, Cancel, CancelAnswer, Drain, Drained, LineMeasures, MeasureLines, Recorded, Retry, RetryError, Submit,
-    SubmitError,
+    AddEndpoint, Cancel, CancelAnswer, Drain, Drained, Foresee, LineMeasures, MeasureLines, Recorded, Retry,
+    RetryError, Submit, SubmitError,
 };
 use line::{Line, Rank, WaitKey};
+pub use prospect::{Estimate, Prospect, Within};
 
 /// How often, and after what pause, a cancel asks again about a task that is just changing hands.
 const CANCEL_TRIES: u32 = 100;
@@ -244,7 +248,7 @@ impl Supervisor {
         let rank = Rank::of(task);
         let starts_now = line.starts_soon() && self.drain.is_none();
         if starts_now {
-            line.note_start();
+            line.note_start(task.id, self.clock.now());
             actor.do_send(Start { input });
         } else {
             line.waiters.insert(WaitKey { rank, task: task.id });
@@ -276,7 +280,7 @@ impl Supervisor {
         {
             let resident = self.residents.get_mut(&next.task).expect("who waits in a line is resident");
             resident.waits = false;
-            self.lines[index].note_start();
+            self.lines[index].note_start(next.task, self.clock.now());
             resident.actor.do_send(Start { input: None });
             self.unwatch_waiting(next.task);
         }
@@ -324,6 +328,7 @@ impl Supervisor {
             line.waiting -= 1;
         } else {
             line.slots_free += 1;
+            line.runs.note_end(task, self.clock.now(), ending != Ending::Unsettled);
             self.note_pressure(index, pressure);
         }
         let line = &mut self.lines[index];
@@ -568,6 +573,23 @@ impl Handler<AddEndpoint> for Supervisor {
             this.open_line(name, endpoint, left_over);
             this.refill(ctx);
             Ok(true)
+        }))
+    }
+}
+
+impl Handler<Foresee> for Supervisor {
+    type Result = MessageResult<Foresee>;
+
+    fn handle(&mut self, Foresee { task }: Foresee, ctx: &mut Self::Context) -> Self::Result {
+        self.turns.count(ctx);
+        let prospect = self.residents.get(&task).and_then(|resident| {
+            let key = WaitKey { rank: resident.rank, task };
+            self.lines[resident.line as usize].prospect(&key, self.clock.now())
+        });
+        MessageResult(prospect.map(|prospect| match self.drain {
+            // Nothing is started any more.
+            Some(_) => Prospect { slots: 0, ..prospect },
+            None => prospect,
         }))
     }
 }

@@ -16,15 +16,17 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::Alarm;
 use crate::clock::{Clock, SystemClock};
 use crate::endpoint::Endpoint;
+use crate::events::EventId;
 use crate::executor::report::LogBounds;
 use crate::executor::{Description, Executor};
+use crate::follower::Follower;
 use crate::lifecycle::{Budgets, Retention};
 use crate::limits::Limits;
 use crate::registry::{DismissWatchers, Fetch, RegistryActor, Watch, Watched};
 use crate::spool::Blobs;
 use crate::store::{Ledger, Store, StoreError, StoreStats};
 use crate::supervisor::{AddEndpoint, Drain, Drained, Parts, Recorded, Submit, SubmitError, Supervisor};
-use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task};
+use crate::task::{BadEndpointName, EndpointName, Input, NewTask, Output, Task, TaskId};
 use crate::task_actor::Crew;
 
 /// Threads for blocking work beyond one a slot, for reading and writing large bodies.
@@ -258,6 +260,14 @@ impl System {
         }
         let fetch = Fetch { task: task.id, endpoint: task.endpoint.clone() };
         self.registry.send(fetch).await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Follows a task through its events, after one of them or from the first; `None` for one that is not known.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub async fn follow(&self, task: TaskId, after: Option<EventId>) -> Result<Option<Follower>, StoreError> {
+        Follower::new(self.registry.clone(), task, after).await
     }
 
     /// Begins to run one more endpoint while the system runs; what waits for it in the store is taken up. Answers

@@ -190,6 +190,28 @@ async fn a_failure_without_an_answer_has_its_code_and_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_worker_tells_of_an_attempt_is_in_its_report_to_the_last_line() {
+    let bench = Bench::usual();
+    let pid = bench.shown().await["pid"].clone();
+    for _ in 0..20 {
+        let attempt = attempt("report");
+        let report = attempt.report.clone();
+        let outcome = timeout(PATIENCE, bench.process.run(attempt)).await.expect("the attempt ends in time");
+        assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+        // All was there when the attempt ended; the next one has nothing of it.
+        let tail = report.log_tail();
+        assert_eq!(tail.lines.len() as u64 + tail.dropped, 152, "a line is missing or of another attempt");
+        for line in ["hot", "line 149", "and an error"] {
+            assert!(tail.lines.iter().any(|kept| kept.message == line), "{tail}");
+        }
+        let progress = report.latest().unwrap();
+        assert_eq!((progress.fraction, progress.message.as_deref()), (Some(0.5), Some("half way")));
+        assert_eq!((progress.counters["tokens"], progress.counters["loss"]), (3.0, 0.5));
+        assert_eq!(report.worker_name(), Some(format!("pid {pid}")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_worker_says_of_an_attempt_that_has_ended_is_ignored() {
     let bench = Bench::usual();
     let before = bench.shown().await;

@@ -108,6 +108,8 @@ fn http(mut section: Section) -> Http {
         header_bytes: in_memory(section.size("header_bytes", 1024..=HEADER_BYTES_MAX)),
         submissions: section.count("submissions", 1..=1_000_000),
         waiting: section.count("waiting", 0..=1_000_000),
+        poll_wait_max: section.time("poll_wait_max", MOMENT..=TIME_MAX),
+        events_heartbeat: section.time("events_heartbeat", MOMENT..=TIME_MAX),
         shutdown_grace: section.time("shutdown_grace", Duration::ZERO..=TIME_MAX),
     };
     section.end();

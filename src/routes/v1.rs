@@ -24,7 +24,9 @@ use crate::problem;
 mod attempts;
 mod bodies;
 pub mod endpoints;
+mod events;
 mod list;
+mod live;
 pub mod openapi;
 mod submit;
 mod tasks;
@@ -36,6 +38,8 @@ const AREAS: &[&[Operation]] = &[
     tasks::OPERATIONS,
     attempts::OPERATIONS,
     bodies::OPERATIONS,
+    live::OPERATIONS,
+    events::OPERATIONS,
     endpoints::OPERATIONS,
 ];
 

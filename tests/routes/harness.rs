@@ -20,14 +20,15 @@ use ekiben_actors::lifecycle::RetryPolicy;
 use ekiben_actors::spool::{BlobName, Blobs};
 use ekiben_actors::store::memory::{MemoryOptions, MemoryStore};
 use ekiben_actors::system::System;
-use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Outcome, Output, Priority, TaskId};
+use ekiben_actors::task::{EndpointName, Failure, FailureCode, Headers, Level, Outcome, Output, Priority, TaskId};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// A service with these endpoints:
 /// `echo` gives back what it gets; `gate` the same, but waits for [`Service::open_gate`]; `heads` tells which headers
-/// came with a task; `fail` fails as its input says; `large` gives its input back from a file.
+/// came with a task; `fail` fails as its input says; `large` gives its input back from a file; `report` is as `gate`, and
+/// tells of itself before it waits.
 pub struct Service {
     pub address: SocketAddr,
     pub app: Data<App>,
@@ -46,7 +47,7 @@ impl Service {
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
-            endpoints: ["echo", "gate", "heads", "fail", "large"].map(endpoint).to_vec(),
+            endpoints: ["echo", "gate", "heads", "fail", "large", "report"].map(endpoint).to_vec(),
             demo: false,
             ..Config::default()
         };
@@ -178,6 +179,17 @@ fn executor(name: &str, gate: Arc<Semaphore>, folder: &std::path::Path) -> Handl
         "gate" => Handler::new(move |attempt| {
             let gate = gate.clone();
             async move {
+                gate.acquire().await.unwrap().forget();
+                Outcome::Done(echo(attempt))
+            }
+        }),
+        "report" => Handler::new(move |attempt| {
+            let gate = gate.clone();
+            async move {
+                attempt.report.log(Level::Warning, "hot");
+                attempt.report.counter("tokens", 3.0);
+                attempt.report.message("half way");
+                attempt.report.progress(0.5);
                 gate.acquire().await.unwrap().forget();
                 Outcome::Done(echo(attempt))
             }

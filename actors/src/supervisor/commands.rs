@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::Message;
 
+use super::Prospect;
 use crate::endpoint::Endpoint;
 use crate::store::StoreError;
 use crate::task::{BadEndpointName, EndpointName, NewTask, State, Task, TaskId};
@@ -123,6 +124,14 @@ pub struct Drained {
 pub struct AddEndpoint {
     pub name: EndpointName,
     pub endpoint: Endpoint,
+}
+
+/// Where a task stands in its line, and what can be told from of when it will start and end. `None` for one that does
+/// not wait with an actor, nor runs, on this node: how many in the store go before it is not known.
+#[derive(Message)]
+#[rtype(result = "Option<Prospect>")]
+pub struct Foresee {
+    pub task: TaskId,
 }
 
 /// How busy each endpoint is on this node.

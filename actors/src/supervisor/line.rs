@@ -2,13 +2,15 @@
 //!
 //! Counting only; who is started when is the Supervisor's to say.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::DateTime;
 
 use super::LineMeasures;
 use super::pace::Pace;
+use super::prospect::{self, Prospect};
+use super::ranks::Ranks;
+use super::runs::Runs;
 use crate::clock::stopwatch;
 use crate::executor::Demand;
 use crate::rate::Rate;
@@ -47,7 +49,9 @@ pub struct Line {
     /// Whether it will be looked at again when the pace's hold is over.
     pub wakes: bool,
     /// Those with an actor who have not been told to start.
-    pub waiters: BTreeSet<WaitKey>,
+    pub waiters: Ranks<WaitKey>,
+    /// How long the latest runs took, and since when the running ones run.
+    pub runs: Runs,
     /// Those with an actor, and those about to have one.
     pub resident: usize,
     /// Those who wait in the store without an actor and are due, as far as we know: a claim finds out.
@@ -69,7 +73,8 @@ impl Line {
             pace: Pace::new(crew.endpoint.concurrency),
             wakes: false,
             crew,
-            waiters: BTreeSet::new(),
+            waiters: Ranks::default(),
+            runs: Runs::default(),
             resident: 0,
             backlog: left_over,
             waiting: left_over,
@@ -101,13 +106,32 @@ impl Line {
     }
 
     /// One who waited takes a slot.
-    pub fn note_start(&mut self) {
+    pub fn note_start(&mut self, task: TaskId, now: Timestamp) {
+        self.runs.note_start(task, now);
         self.slots_free -= 1;
         self.waiting -= 1;
     }
 
     pub fn slots_used(&self) -> usize {
         self.crew.endpoint.concurrency - self.slots_free
+    }
+
+    /// Where a task stands that waits here, or runs, and what can be told from of when it will start and end.
+    pub fn prospect(&self, key: &WaitKey, now: Timestamp) -> Option<Prospect> {
+        let elapsed = self.runs.elapsed(key.task, now);
+        let position = match elapsed {
+            Some(_) => 0,
+            None => self.waiters.place(key)? as u64 + 1,
+        };
+        let is_held = self.pace.hold(stopwatch()).is_some();
+        Some(Prospect {
+            position,
+            now,
+            slots: if is_held { 0 } else { self.pace.allowed() },
+            elapsed,
+            running: self.runs.elapsed_of_all(prospect::SLOTS, now),
+            runs: self.runs.latest(),
+        })
     }
 
     pub fn measures(&self, now: Timestamp) -> LineMeasures {

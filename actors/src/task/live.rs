@@ -75,10 +75,17 @@ const DROPPED: &str = " earlier lines were dropped";
 
 impl LogTail {
     /// Reads a text that was written by [`LogTail`]'s `Display`. A line of another form is taken as one of level
-    /// `info`, at the time of the one before it or else at `at`.
+    /// `info`, at the time of the one before it or else at `at`; a first one that was cut off counts as dropped.
     pub fn read(text: &str, at: Timestamp) -> Self {
         let mut tail = Self::default();
-        for line in text.lines() {
+        let mut lines = text.lines().peekable();
+        let mut after_first = text.lines().skip(1).map(LogLine::read);
+        let is_cut = lines.peek().is_some_and(|first| LogLine::read(first).is_none() && !first.ends_with(DROPPED));
+        if is_cut && after_first.next().flatten().is_some() {
+            lines.next();
+            tail.dropped = 1;
+        }
+        for line in lines {
             if let Some(dropped) = line.strip_suffix(DROPPED).and_then(|count| count.parse().ok()) {
                 tail.dropped = dropped;
                 continue;
@@ -131,5 +138,8 @@ mod tests {
         }
         let foreign = LogTail::read("no time\n", at);
         assert_eq!(foreign.lines, [line(Level::Info, "no time")]);
+        let whole = LogTail { lines: lines.clone().into(), dropped: 0 }.to_string();
+        let cut = LogTail::read(&whole[5..], DateTime::UNIX_EPOCH);
+        assert_eq!((cut.lines, cut.dropped), (lines[1..].to_vec().into(), 1));
     }
 }

@@ -91,6 +91,18 @@ def log(run, body):
     send({"type": "done", "id": run["id"]}, b"null")
 
 
+def report(run, body):
+    send({"type": "progress", "id": run["id"], "fraction": 0.5})
+    send({"type": "progress", "id": run["id"], "message": "half way", "counters": {"tokens": 3, "loss": 0.5}})
+    send({"type": "log", "id": run["id"], "level": "warning", "message": "hot"})
+    # The last of it is still in the pipe when the attempt ends.
+    sys.stdout.write("".join(f"line {number}\n" for number in range(150)))
+    sys.stdout.flush()
+    sys.stderr.write("and an error\n")
+    sys.stderr.flush()
+    send({"type": "done", "id": run["id"]}, b"null")
+
+
 def speak_after_the_end(run, body):
     send({"type": "done", "id": run["id"]}, b"null")
     send({"type": "progress", "id": run["id"], "fraction": 1})
@@ -182,6 +194,7 @@ TASKS = [
     stall,
     wait_for_cancel,
     log,
+    report,
     speak_after_the_end,
     print_without_newline,
     print_much,

@@ -17,6 +17,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("submit", include_str!("openapi/submit.json")),
     ("tasks", include_str!("openapi/tasks.json")),
     ("bodies", include_str!("openapi/bodies.json")),
+    ("live", include_str!("openapi/live.json")),
     ("endpoints", include_str!("openapi/endpoints.json")),
 ];
 

@@ -10,7 +10,7 @@ use ekiben_actors::supervisor::{Cancel, CancelAnswer, Retry};
 use ekiben_actors::task::Task;
 use serde_json::json;
 
-use super::{Answer, Call, Operation};
+use super::{Answer, Call, Operation, live};
 use crate::error::ApiError;
 use crate::task_json::{self, Live};
 use crate::wire;
@@ -25,8 +25,9 @@ pub const OPERATIONS: &[Operation] = &[
 ];
 
 async fn get(call: Call) -> Answer {
-    let task = call.task().await?;
-    Ok(shown(StatusCode::OK, &task))
+    let task = live::awaited(&call).await?;
+    let live = live::of(&call.app.system, &task).await;
+    Ok(wire::json(StatusCode::OK, task_json::text(&task, live)))
 }
 
 async fn delete(call: Call) -> Answer {
