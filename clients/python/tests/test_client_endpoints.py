@@ -68,21 +68,3 @@ def test_tasks_are_found_by_the_time_they_were_submitted(client: Any) -> None:
     assert found(submitted_after=task.submitted_at - second, submitted_before=task.submitted_at + second)
     assert not found(submitted_after=task.submitted_at + second)
     assert not found(submitted_before=task.submitted_at - second)
-
-
-def test_an_endpoint_is_paused_purged_and_resumed(client: Any) -> None:
-    assert client.pause("paced").paused
-    waiting = [client.submit("paced", n) for n in range(3)]
-    assert client.endpoint("paced").counts["pending"] >= 3
-    assert client.purge("paced") >= 3
-    assert {client.get(task).state for task in waiting} == {"canceled"}
-    assert not client.resume("paced").paused
-    assert client.submit_and_wait("paced", 1).state == "completed"
-
-
-def test_the_concurrency_of_an_endpoint_is_changed_while_it_runs(client: Any) -> None:
-    assert client.set_concurrency("paced", 3).concurrency == 3
-    assert client.endpoint("paced").concurrency == 3
-    client.set_concurrency("paced", 1)
-    with pytest.raises(BadRequest):
-        client.set_concurrency("paced", -1)
