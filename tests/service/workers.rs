@@ -204,7 +204,7 @@ fn the_python_package_passes_its_own_tests_and_a_type_checker() {
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("MYPY_CACHE_DIR", folder.path());
         command.env("EKIBEN_BINARY", env!("CARGO_BIN_EXE_ekiben"));
         let mut program = Program::start("the package's tests", command);
-        let status = program.wait_for_exit_within(Duration::from_secs(300));
+        let status = program.wait_for_exit_within(Duration::from_secs(600));
         assert!(status.success(), "{arguments:?} ended with {status}; its output is below");
     }
 }
