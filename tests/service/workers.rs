@@ -202,8 +202,9 @@ fn the_python_package_passes_its_own_tests_and_a_type_checker() {
         let mut command = Command::new(venv.programs().join("python"));
         command.args(arguments).current_dir(root().join("clients/python")).env("PYTHONPATH", "src");
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("MYPY_CACHE_DIR", folder.path());
+        command.env("EKIBEN_BINARY", env!("CARGO_BIN_EXE_ekiben"));
         let mut program = Program::start("the package's tests", command);
-        let status = program.wait_for_exit_within(Duration::from_secs(300));
+        let status = program.wait_for_exit_within(Duration::from_secs(600));
         assert!(status.success(), "{arguments:?} ended with {status}; its output is below");
     }
 }
