@@ -18,7 +18,7 @@ pub fn answer(error: &ApiError) -> HttpResponse {
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("Error"),
         "status": status.as_u16(),
-        "detail": error.to_string(),
+        "detail": detail(error),
         "code": error.code(),
     });
     if let Some(task) = error.task() {
@@ -28,6 +28,16 @@ pub fn answer(error: &ApiError) -> HttpResponse {
         HttpResponse::build(status).insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(problem.to_string());
     error.add_headers(&mut response);
     response
+}
+
+/// As on the other routes, but where those have the words of BentoML's servers.
+fn detail(error: &ApiError) -> String {
+    match error {
+        ApiError::NoRoute => "there is no such path; /openapi.json tells of those there are".to_owned(),
+        ApiError::Method(taken) => format!("this path takes {taken}"),
+        ApiError::TaskNotFound { .. } => "there is no such task: it never was, or is kept no longer".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// As on the other routes, but where BentoML's clients want another.

@@ -315,6 +315,7 @@ impl Default for Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::{TaskId, Timestamp};
 
     const BUDGETS: Budgets = Budgets { crashes: 3, put_backs: 20 };
 
@@ -499,11 +500,7 @@ mod tests {
 
     fn held(state: State, crashes: u32) -> Task {
         let endpoint = EndpointName::new("echo").expect("it is a name");
-        Task {
-            state,
-            crashes,
-            ..Task::submitted(crate::task::TaskId::generate(), endpoint, chrono::DateTime::UNIX_EPOCH)
-        }
+        Task { state, crashes, ..Task::submitted(TaskId::generate(), endpoint, Timestamp::UNIX_EPOCH) }
     }
 
     #[test]

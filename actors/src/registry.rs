@@ -23,7 +23,9 @@ use crate::store::{
     Count, Deleted, Lease, Ledger, ListQuery, Page, Pruned, Run, Settled, Settlement, StartDurability, Started,
     StoreError,
 };
-use crate::task::{AttemptRecord, EndpointName, FailureCode, Input, Output, State, Task, TaskId, Timestamp};
+use crate::task::{
+    AttemptOutcome, AttemptRecord, EndpointName, FailureCode, Input, Output, State, Task, TaskId, Timestamp,
+};
 use crate::turns::Turns;
 
 mod following;
@@ -572,7 +574,19 @@ impl Handler<Attempts> for RegistryActor {
 
     fn handle(&mut self, Attempts { task }: Attempts, ctx: &mut Self::Context) -> Self::Result {
         self.turns.count(ctx);
-        self.ledger.attempts(task)
+        let recorded = self.ledger.attempts(task);
+        // Who runs it is told by the attempt, and recorded at its end.
+        let running = self.running.get(&task).map(|running| (running.task.attempt, running.report.clone()));
+        Box::pin(async move {
+            let mut attempts = recorded.await?;
+            if let (Some((number, report)), Some(latest)) = (running, attempts.last_mut())
+                && (latest.number, latest.outcome) == (number, AttemptOutcome::Running)
+            {
+                latest.worker = report.worker_name();
+                latest.log = report.log_text();
+            }
+            Ok(attempts)
+        })
     }
 }
 

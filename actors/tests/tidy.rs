@@ -14,9 +14,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("spool", &["body", "task"], &["actix", "rusqlite", "reqwest"]),
     ("store", &["body", "clock", "lifecycle", "measure", "spool", "store", "task"], &["actix", "reqwest"]),
     ("executor", &["body", "clock", "executor", "lifecycle", "spool", "task"], &["actix", "rusqlite"]),
-    ("endpoint", &["executor"], &["actix", "tokio", "rusqlite", "reqwest"]),
+    ("endpoint", &["executor", "lifecycle", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("limits", &[], &["actix", "tokio", "rusqlite", "reqwest"]),
-    ("journal", &["clock", "store", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
+    ("journal", &["clock", "lifecycle", "store", "task"], &["actix", "tokio", "rusqlite", "reqwest"]),
     ("alarm", &[], &["actix", "rusqlite", "reqwest"]),
     ("turns", &[], &["rusqlite", "reqwest"]),
     ("rate", &["clock"], &["actix", "tokio", "rusqlite", "reqwest"]),
@@ -72,6 +72,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
 /// Files that may name a driver or a client, beside the rules above.
 const ONLY_IN: &[(&str, &str)] = &[
     ("rusqlite", "store/embedded"),
+    ("httpdate", "executor/http"),
     ("hyper", "executor/http"),
     ("reqwest", "executor/http"),
     ("rustls", "executor/http"),

@@ -1,6 +1,6 @@
 //! The native API, all that is below `/v1`: its map, and how a request finds the operation that answers it.
 //!
-//! Each area of the API is a file below this one, with a list of its operations; [`AREAS`] is the map. What an
+//! Each area of the API is a file below this one, with a list of its operations; `AREAS` is the map. What an
 //! operation takes and answers is described in a fragment of the OpenAPI document, one an area too: see [`openapi`].
 //! Errors are problems (`crate::problem`).
 

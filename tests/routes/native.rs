@@ -157,10 +157,12 @@ async fn what_is_not_there_is_a_problem_with_a_code() {
         assert_problem(service.ask("GET", &format!("{unknown}{below}")).await, 404, "task_not_found").await;
     }
     assert_problem(service.ask("GET", "/v1/tasks/rice").await, 404, "task_not_found").await;
-    assert_problem(service.ask("GET", "/v1/nowhere").await, 404, "no_such_route").await;
+    let nowhere = assert_problem(service.ask("GET", "/v1/nowhere").await, 404, "no_such_route").await;
+    assert_eq!(nowhere, "there is no such path; /openapi.json tells of those there are");
     assert_problem(service.post("/v1/endpoints/nowhere/tasks", "x").await, 404, "endpoint_not_found").await;
     assert_problem(service.ask("GET", "/v1/tasks?limit=0").await, 400, "bad_query").await;
     let other = service.ask("PUT", "/v1/tasks").await;
     assert_eq!(other.headers()["allow"], "GET, HEAD");
-    assert_problem(other, 405, "method_not_allowed").await;
+    let taken = assert_problem(other, 405, "method_not_allowed").await;
+    assert_eq!(taken, "this path takes GET, HEAD");
 }

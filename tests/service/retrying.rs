@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Client, http};
 use crate::harness::{Server, field};
 use crate::upstream::Upstream;
 
@@ -97,4 +98,46 @@ async fn failures_and_crashes_are_told_apart_and_counted_right_over_kills_at_ran
     }
     assert_eq!(found, tasks.len());
     println!("{crashed} attempts died with the process");
+}
+
+/// Submits to the native API with an option, and answers with the id.
+async fn submit_with(server: &Server, option: (&str, &str)) -> String {
+    let request = http().post(format!("{}/v1/endpoints/hold/tasks", server.url())).header(option.0, option.1);
+    let answer = request.header("content-type", "application/json").body("1").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let task: Value = answer.json().await.unwrap();
+    task["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_became_overdue_while_the_process_was_gone_ends_and_never_starts() {
+    let upstream = Upstream::start();
+    let mut server = Server::start(&upstream.holding_endpoint("hold", 1));
+    let running = submit_with(&server, ("ekiben-tags", "is=first")).await;
+    upstream.wait_for_calls(1);
+    let mut overdue = Vec::new();
+    for _ in 0..5 {
+        overdue.push((submit_with(&server, ("ekiben-queue-ttl", "1s")).await, "canceled", "expired"));
+        overdue.push((submit_with(&server, ("ekiben-deadline", "1s")).await, "failed", "deadline"));
+    }
+    let patient = submit_with(&server, ("ekiben-queue-ttl", "1h")).await;
+    server.kill();
+    // As long as it takes for all of them to be overdue.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    server.restart();
+
+    let client = Client::new(&server.url(), "hold");
+    for (task, state, code) in &overdue {
+        assert_eq!(client.until_finished(task).await, *state);
+        assert_eq!(client.status(task).await["failure"]["code"], *code);
+        let shown: Value =
+            http().get(format!("{}/v1/tasks/{task}", server.url())).send().await.unwrap().json().await.unwrap();
+        assert_eq!((&shown["state"], &shown["attempt"]), (&(*state).into(), &0.into()));
+    }
+    upstream.let_go(3);
+    for task in [&running, &patient] {
+        assert_eq!(client.until_finished(task).await, "completed");
+    }
+    // The first one twice, as its first attempt died with the process.
+    assert_eq!(upstream.calls(), 3);
 }

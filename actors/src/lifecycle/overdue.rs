@@ -47,16 +47,16 @@ pub fn overdue(times: Times, now: Timestamp) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, TimeDelta};
+    use std::time::Duration;
 
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    fn at(second: u64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_secs(second)
     }
 
     /// The code that a task of these times ends with at a second, if it does.
-    fn ends_with(start_by: Option<i64>, deadline: Option<i64>, second: i64) -> Option<FailureCode> {
+    fn ends_with(start_by: Option<u64>, deadline: Option<u64>, second: u64) -> Option<FailureCode> {
         let times = Times { start_by: start_by.map(at), deadline: deadline.map(at) };
         overdue(times, at(second)).map(|verdict| match verdict {
             Verdict::Canceled(Some(failure)) | Verdict::Failed(failure, None) => failure.code,

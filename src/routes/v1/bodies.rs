@@ -61,7 +61,7 @@ pub struct Stored {
 impl Stored {
     /// All of it, whatever the client holds already.
     pub fn whole(self, method: &Method) -> HttpResponse {
-        let tag = self.tag.as_deref().map(entity_tag);
+        let tag = self.tag.as_deref().map(value);
         let mut response = wire::replay(self.output, method);
         let headers = response.headers_mut();
         if !headers.contains_key(header::CONTENT_TYPE) {
@@ -78,7 +78,7 @@ impl Stored {
         let (headers, method) = (call.headers(), call.request.method());
         let Some(tag) = &self.tag else { return self.whole(method) };
         if matches_any(headers, tag) {
-            return HttpResponse::NotModified().insert_header((header::ETAG, entity_tag(tag))).finish();
+            return HttpResponse::NotModified().insert_header((header::ETAG, value(tag))).finish();
         }
         let len = self.output.body.len();
         let part = if *method == Method::GET { wanted_part(headers, tag, len) } else { Part::All };
@@ -107,10 +107,6 @@ impl Stored {
             BoxBody::new(part)
         })
     }
-}
-
-fn entity_tag(tag: &str) -> HeaderValue {
-    value(tag)
 }
 
 fn value(text: &str) -> HeaderValue {

@@ -5,7 +5,6 @@ use actix_web::web::Query;
 use ekiben_actors::registry::List;
 use ekiben_actors::store::{ListQuery, StoreError};
 use ekiben_actors::task::{EndpointName, State, TaskId};
-use serde_json::json;
 
 use super::{Answer, Call, Operation};
 use crate::config::nearest;
@@ -29,9 +28,9 @@ const PARAMETERS: [&str; 7] = ["endpoint", "state", "tag", "submitted_after", "s
 async fn list(call: Call) -> Answer {
     let query = read(call.query())?;
     let page = call.app.system.registry.send(List(query)).await.unwrap_or(Err(StoreError::Closed))?;
-    let tasks: Vec<_> = page.tasks.iter().map(|task| task_json::value(task, Live::default())).collect();
-    let next = page.next.map(|next| next.to_string());
-    Ok(wire::json(StatusCode::OK, json!({ "tasks": tasks, "next_cursor": next }).to_string()))
+    let tasks: Vec<String> = page.tasks.iter().map(|task| task_json::text(task, Live::default())).collect();
+    let next = page.next.map_or_else(|| "null".to_owned(), |next| format!("\"{next}\""));
+    Ok(wire::json(StatusCode::OK, format!(r#"{{"tasks":[{}],"next_cursor":{next}}}"#, tasks.join(","))))
 }
 
 /// The question that a query asks.

@@ -9,7 +9,10 @@ pub(super) fn cases() -> Vec<Case> {
         a_settled_task_and_its_output_survive,
         a_canceled_task_and_a_put_back_one_survive,
         a_pruned_task_stays_deleted,
+        a_deleted_task_stays_deleted_and_its_key_is_free,
         keys_survive,
+        a_key_still_tells_another_input,
+        tags_survive,
         counts_survive,
         a_task_held_by_the_node_before_waits_again_at_once,
         an_attempt_of_the_node_before_counts_as_a_crash,
@@ -90,6 +93,46 @@ async fn a_pruned_task_stays_deleted(mut bench: Bench) {
         bench = bench.reopen(ending).await;
         assert_eq!(bench.find(pruned.id).await, None);
         assert!(bench.store.input(pruned.id).await.unwrap().is_none());
+    }
+}
+
+async fn a_deleted_task_stays_deleted_and_its_key_is_free(mut bench: Bench) {
+    for ending in BOTH_ENDINGS {
+        let options = tagged(&[("project", "rice")]).options;
+        let deleted = bench.settled(NewTask { options, ..new_task_with_key("order 7") }, done()).await;
+        assert!(matches!(bench.store.delete(deleted.id).await.unwrap(), Deleted::Deleted(_)));
+        bench = bench.reopen(ending).await;
+        assert_eq!(bench.find(deleted.id).await, None);
+        assert!(bench.store.input(deleted.id).await.unwrap().is_none());
+        assert_eq!(bench.store.list(by_project()).await.unwrap(), Page::default());
+        let answer = bench.enqueue(vec![(new_task_with_key("order 7"), Place::Here)]).await.remove(0);
+        assert_eq!(answer.novelty, Novelty::New);
+        bench.settle(answer.lease.expect("it is new"), done()).await;
+        bench.store.delete(answer.task.id).await.unwrap();
+    }
+}
+
+fn by_project() -> ListQuery {
+    ListQuery { tags: vec![("project".to_owned(), "rice".to_owned())], ..ListQuery::newest(ALL) }
+}
+
+async fn a_key_still_tells_another_input(mut bench: Bench) {
+    let keyed = |digest| NewTask { input_digest: Some([digest; 32]), ..new_task_with_key("order 7") };
+    bench.submit(keyed(1)).await;
+    for ending in BOTH_ENDINGS {
+        bench = bench.reopen(ending).await;
+        for (digest, expected) in [(1, Novelty::Replay), (2, Novelty::OtherInput)] {
+            assert_eq!(bench.enqueue(vec![(keyed(digest), Place::Queue)]).await.remove(0).novelty, expected);
+        }
+    }
+}
+
+async fn tags_survive(mut bench: Bench) {
+    let task = bench.submit(tagged(&[("project", "rice")])).await;
+    bench.submit(tagged(&[("project", "beans")])).await;
+    for ending in BOTH_ENDINGS {
+        bench = bench.reopen(ending).await;
+        assert_eq!(ids(&bench.store.list(by_project()).await.unwrap().tasks), [task.id]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of the table `task` as values, and values as what the columns hold.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::DateTime;
 use rusqlite::types::Type;
@@ -69,8 +69,7 @@ impl Row {
             start_by: optional_time(row, 24)?,
             deadline: optional_time(row, 25)?,
             options: options_at(row, 22)?,
-            // By its name, as its place depends on what was added to the table before it.
-            cancel_requested: row.get("cancel_requested")?,
+            cancel_requested: row.get(cancel_requested_column(row)?)?,
         };
         Ok(Self {
             seq: row.get(0)?,
@@ -82,6 +81,17 @@ impl Row {
             task,
         })
     }
+}
+
+/// Where the column stands depends on what was added to the table before it, and is the same in every database in its
+/// newest shape: looking for its name each time would cost as much as reading all the others.
+fn cancel_requested_column(row: &rusqlite::Row<'_>) -> rusqlite::Result<usize> {
+    static COLUMN: OnceLock<usize> = OnceLock::new();
+    if let Some(column) = COLUMN.get() {
+        return Ok(*column);
+    }
+    let found = row.as_ref().column_index("cancel_requested")?;
+    Ok(*COLUMN.get_or_init(|| found))
 }
 
 fn options_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<TaskOptions>>> {
