@@ -70,7 +70,7 @@ fn version_and_help_are_told() {
 
     let help = bench.ekiben(&["--help"]);
     assert_eq!(help.code, Some(0));
-    let taught = ["serve", "check", "config", "Examples:", "EKIBEN_CONFIG", "EKIBEN__SECTION__KEY", "Exit codes:"];
+    let taught = ["serve", "check", "config", "Examples", "EKIBEN_CONFIG", "EKIBEN__SECTION__KEY", "Exit codes:"];
     assert_has(&help.stdout, &taught);
 }
 

@@ -359,9 +359,9 @@ async fn memory_stays_flat_however_much_comes_in_and_goes_out() {
     batches.results(&warm, "").await;
     let before = peak_memory(&server);
 
-    // 50 MB in and 50 MB out.
+    // 150 MB in and 150 MB out, of which a cache of the store may keep a part.
     let filling = "x".repeat(100_000);
-    let chunks = (0..500).map(move |number| {
+    let chunks = (0..1500).map(move |number| {
         Ok::<_, std::io::Error>(Bytes::from(format!("{{\"custom_id\": \"{number}\", \"input\": \"{filling}\"}}\n")))
     });
     let body = reqwest::Body::wrap_stream(stream::iter(chunks));
@@ -372,8 +372,8 @@ async fn memory_stays_flat_however_much_comes_in_and_goes_out() {
     while let Some(chunk) = answer.chunk().await.expect("the results come whole") {
         bytes += chunk.len();
     }
-    assert!(bytes > 50_000_000, "{bytes}");
+    assert!(bytes > 150_000_000, "{bytes}");
     let grown = (peak_memory(&server) - before) / 1024;
     println!("{grown} MiB more at the peak");
-    assert!(grown < 48, "{grown} MiB more at the peak");
+    assert!(grown < 120, "{grown} MiB more at the peak");
 }

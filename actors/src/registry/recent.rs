@@ -88,15 +88,19 @@ impl Recent {
 
 fn weight(task: &Task, output: Option<&Output>) -> usize {
     let failure = task.failure.as_ref().map_or(0, |failure| size_of_val(&**failure) + failure.message.len());
-    ENTRY_WEIGHT + failure + output.map_or(0, Output::weight)
+    let options = task.options.as_ref().map_or(0, |options| options.weight());
+    let custom_id = task.batch.as_ref().map_or(0, |member| size_of_val(&**member) + member.custom_id.len());
+    ENTRY_WEIGHT + failure + options + custom_id + output.map_or(0, Output::weight)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chrono::DateTime;
 
     use super::*;
-    use crate::task::{EndpointName, State};
+    use crate::task::{EndpointName, State, TaskOptions};
 
     fn finished() -> Task {
         let endpoint = EndpointName::new("echo").unwrap();
@@ -115,6 +119,17 @@ mod tests {
         }
         let kept: Vec<bool> = tasks.iter().map(|task| recent.task(task.id).is_some()).collect();
         assert_eq!(kept, [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn what_a_task_asked_for_counts_as_well() {
+        let tags = [("run".to_owned(), "r".repeat(500))].into();
+        let options = TaskOptions { tags, ..TaskOptions::default() };
+        let mut recent = Recent::new(100_000);
+        for _ in 0..200 {
+            recent.keep(Task { options: Some(Arc::new(options.clone())), ..finished() }, None, None);
+        }
+        assert!(recent.entries.len() * 1000 < 100_000, "{} are kept", recent.entries.len());
     }
 
     #[test]

@@ -34,6 +34,15 @@ impl TaskOptions {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Roughly what they take in memory, for budgets.
+    pub fn weight(&self) -> usize {
+        /// What a node of a map takes, which has room for eleven tags and is at least half full but for the first.
+        const NODE: usize = 11 * 2 * size_of::<String>() + 2 * size_of::<usize>();
+        let texts = self.fairness_key.iter().chain(&self.webhook).map(String::len).sum::<usize>();
+        let tags = self.tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        size_of::<Self>() + texts + tags + self.tags.len().div_ceil(6) * NODE
+    }
 }
 
 /// Durations in whole milliseconds.
