@@ -14,6 +14,9 @@ use crate::venv::{Clients, Venv};
 /// The requests take ten seconds on a machine with time to spare.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The folder of `schemathesis_hooks.py`.
+const HOOKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
+
 const CONFIG: &str = r#"
 [store]
 type = "memory"
@@ -29,6 +32,7 @@ concurrency = 4
 fn run(name: &str, arguments: &[&str], folder: &std::path::Path) {
     let mut command = Command::new(Venv::of(Clients::OpenApi).programs().join(name));
     command.args(arguments).current_dir(folder).env("HOME", folder).env("TMPDIR", folder).env("no_proxy", "*");
+    command.env("SCHEMATHESIS_HOOKS", "schemathesis_hooks").env("PYTHONPATH", HOOKS);
     let mut program = Program::start(name, command);
     let status = program.wait_for_exit_within(PATIENCE);
     assert!(status.success(), "{name} ended with {status}; its output is below");

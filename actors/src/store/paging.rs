@@ -6,7 +6,7 @@ use crate::task::{EndpointName, State, Task, TaskId};
 
 /// How many tasks that do not fit a store passes over for one page. Then the page ends, short as it may be, with
 /// where to go on: no question keeps a store from the others.
-pub const WALK_MAX: usize = 2000;
+pub const WALK_MAX: usize = 500;
 
 /// Which tasks to list.
 #[derive(Clone, Debug)]
