@@ -84,7 +84,7 @@ pub struct CloseBatch {
     pub refused: u64,
 }
 
-/// Takes no more lines and cancels all that waits. Answered when that is done, or after [`CANCEL_PATIENCE`] when the word
+/// Takes no more lines and cancels all that waits. Answered when that is done, or after ten seconds when the word
 /// is durable and the tasks still follow, with the batch as it is then. What runs is left to its end, unless force is
 /// wanted: then it is told to stop.
 #[derive(Message)]

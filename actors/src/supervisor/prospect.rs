@@ -45,7 +45,7 @@ pub struct Prospect {
     pub slots: usize,
     /// For how many seconds the task itself has been running.
     pub elapsed: Option<f32>,
-    /// The same of all that run, or of [`SLOTS`] of them.
+    /// The same of all that run, or of the first 64 of them.
     pub running: Vec<f32>,
     /// How many seconds the latest runs took.
     pub runs: Vec<f32>,
