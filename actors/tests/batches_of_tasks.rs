@@ -1,12 +1,10 @@
 //! Batches as an embedder meets them: real actors, the memory store, functions as executors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ekiben_actors::clock::SystemClock;
 use ekiben_actors::endpoint::Endpoint;
-use ekiben_actors::executor::Attempt;
 use ekiben_actors::executor::handler::Handler;
 use ekiben_actors::lifecycle::Closing;
 use ekiben_actors::limits::Limits;
@@ -16,9 +14,14 @@ use ekiben_actors::store::{Novelty, Store};
 use ekiben_actors::supervisor::{BatchError, BeginBatch, MeasureLines, SubmitError, TakenIn};
 use ekiben_actors::system::System;
 use ekiben_actors::task::{
-    Batch, BatchId, BatchState, EndpointName, Input, NewTask, Outcome, Output, Priority, State, TaskOptions,
+    Batch, BatchId, BatchState, EndpointName, Input, NewTask, Outcome, Priority, State, TaskOptions,
 };
-use tokio::sync::Semaphore;
+
+use crate::gate::Gate;
+
+#[allow(dead_code, reason = "not every test has a use for every verb")]
+#[path = "support/gate.rs"]
+mod gate;
 
 /// Longer than anything here takes on the slowest machine; only a broken promise waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,35 +32,6 @@ fn store() -> Arc<dyn Store> {
 
 fn name() -> EndpointName {
     EndpointName::new("work").unwrap()
-}
-
-/// Runs until it is let go, one at a time; counts how often it was begun.
-#[derive(Clone)]
-struct Gate {
-    open: Arc<Semaphore>,
-    begun: Arc<AtomicUsize>,
-}
-
-impl Gate {
-    fn closed() -> Self {
-        Self { open: Arc::new(Semaphore::new(0)), begun: Arc::default() }
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        let gate = self.clone();
-        let work = Handler::new(move |attempt: Attempt| {
-            let gate = gate.clone();
-            async move {
-                gate.begun.fetch_add(1, Ordering::SeqCst);
-                tokio::select! {
-                    pass = gate.open.acquire() => pass.unwrap().forget(),
-                    () = attempt.cancellation.cancelled() => return Outcome::Canceled,
-                }
-                Outcome::Done(Output::new("text/plain", "done"))
-            }
-        });
-        Endpoint::new(work).concurrency(1)
-    }
 }
 
 async fn start(store: Arc<dyn Store>, gate: &Gate, limits: Limits) -> System {
@@ -102,10 +76,10 @@ async fn a_batch_runs_to_its_end() {
     let again = system.receive_lines(&batch, lines(0..20)).await.unwrap();
     assert_eq!(again.taken, vec![Novelty::Replay; 20]);
     assert_eq!(system.close_batch(batch.id).await.unwrap().unwrap().state, BatchState::Running);
-    gate.open.add_permits(20);
+    gate.let_go(20);
     let done = until(&system, batch.id, |batch| batch.finished_at.is_some()).await;
     assert_eq!((done.state, done.counts.of(State::Completed)), (BatchState::Completed, 20));
-    assert_eq!(gate.begun.load(Ordering::SeqCst), 20);
+    assert_eq!(gate.begun(), 20);
     let query = MemberQuery { batch: batch.id, after: 0, limit: 100, state: None };
     let members = system.batch_members(query).await.unwrap().tasks;
     let names: Vec<String> = members.iter().map(|task| task.batch.as_ref().unwrap().custom_id.clone()).collect();
@@ -127,7 +101,7 @@ async fn a_batch_is_taken_in_as_far_as_the_queue_has_room() {
     let TakenIn { taken, left, full } = system.receive_lines(&batch, left).await.unwrap();
     assert_eq!((taken.len(), left.len()), (0, 2));
     assert!(matches!(full, Some(SubmitError::QueueFull { limit: 5, .. })));
-    gate.open.add_permits(100);
+    gate.let_go(100);
     until(&system, batch.id, |batch| batch.counts.of(State::Completed) == 6).await;
     assert_eq!(system.receive_lines(&batch, left).await.unwrap().taken.len(), 2);
     system.close_batch(batch.id).await.unwrap();
@@ -150,10 +124,10 @@ async fn a_canceled_batch_has_what_waits_canceled_and_what_runs_left_to_its_end(
     assert_eq!((canceled.counts.of(State::Canceled), canceled.counts.of(State::InProgress)), (699, 1));
     let late = system.receive_lines(&batch, lines(700..701)).await.unwrap_err();
     assert_eq!(late, BatchError::Closed(BatchState::Canceled));
-    gate.open.add_permits(1);
+    gate.let_go(1);
     let over = until(&system, batch.id, |batch| batch.finished_at.is_some()).await;
     assert_eq!((over.state, over.counts.of(State::Completed)), (BatchState::Canceled, 1));
-    assert_eq!(gate.begun.load(Ordering::SeqCst), 1);
+    assert_eq!(gate.begun(), 1);
     assert_eq!(system.supervisor.send(MeasureLines).await.unwrap()[0].waiting, 0);
 }
 
@@ -192,7 +166,7 @@ async fn a_cancel_that_a_crash_cut_off_goes_on_with_the_next_start() {
     }
     let gate = Gate::closed();
     // What was claimed and started in between is let go.
-    gate.open.add_permits(5);
+    gate.let_go(5);
     let system = start(store.clone(), &gate, Limits::default()).await;
     for id in batches {
         until(&system, id, |batch| batch.finished_at.is_some()).await;
@@ -209,8 +183,8 @@ async fn what_a_canceled_batch_has_put_back_is_canceled_too() {
         move |_| {
             let gate = gate.clone();
             async move {
-                gate.begun.fetch_add(1, Ordering::SeqCst);
-                gate.open.acquire().await.unwrap().forget();
+                gate.begin();
+                gate.opened().await;
                 let failure = ekiben_actors::task::Failure::new(ekiben_actors::task::FailureCode::Saturated, "no room");
                 Outcome::PutBack { failure, retry_after: Some(Duration::from_secs(600)) }
             }
@@ -222,7 +196,7 @@ async fn what_a_canceled_batch_has_put_back_is_canceled_too() {
     system.receive_lines(&batch, lines(0..1)).await.unwrap();
     until(&system, batch.id, |batch| batch.counts.of(State::InProgress) == 1).await;
     system.cancel_batch(batch.id, false).await.unwrap();
-    gate.open.add_permits(1);
+    gate.let_go(1);
     let over = until(&system, batch.id, |batch| batch.finished_at.is_some()).await;
     assert_eq!(over.counts.of(State::Canceled), 1);
 }

@@ -1,7 +1,6 @@
 //! What a task and its endpoint may ask for, as an embedder sees it: retries, the kinds of deadlines, cancels by force.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +16,12 @@ use ekiben_actors::system::System;
 use ekiben_actors::task::{
     AttemptOutcome, AttemptRecord, EndpointName, FailureCode, Input, NewTask, Outcome, Output, State, Task, TaskOptions,
 };
-use tokio::sync::Semaphore;
+
+use crate::gate::Gate;
+
+#[allow(dead_code, reason = "not every test has a use for every verb")]
+#[path = "support/gate.rs"]
+mod gate;
 
 /// Longer than anything here takes on the slowest machine; only a broken promise waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,48 +121,6 @@ fn failing(code: FailureCode) -> Endpoint {
     Endpoint::new(Handler::new(move |attempt: Attempt| async move {
         Outcome::explained(code, 500, format!("no luck in attempt {}", attempt.number))
     }))
-}
-
-/// Runs until it is let go; counts how often it was begun.
-#[derive(Clone)]
-struct Gate {
-    open: Arc<Semaphore>,
-    begun: Arc<AtomicUsize>,
-    /// Whether it stops when its token fires.
-    obedient: bool,
-}
-
-impl Gate {
-    fn closed() -> Self {
-        Self { open: Arc::new(Semaphore::new(0)), begun: Arc::default(), obedient: true }
-    }
-
-    fn deaf() -> Self {
-        Self { obedient: false, ..Self::closed() }
-    }
-
-    fn let_go(&self, runs: usize) {
-        self.open.add_permits(runs);
-    }
-
-    fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        let gate = self.clone();
-        Endpoint::new(Handler::new(move |attempt: Attempt| {
-            let gate = gate.clone();
-            async move {
-                gate.begun.fetch_add(1, Ordering::SeqCst);
-                tokio::select! {
-                    pass = gate.open.acquire() => pass.unwrap().forget(),
-                    () = attempt.cancellation.cancelled(), if gate.obedient => return Outcome::Canceled,
-                }
-                Outcome::Done(Output::new("text/plain", "done"))
-            }
-        }))
-    }
 }
 
 // ---- retries ----

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,10 +16,14 @@ use ekiben_actors::store::{ListQuery, Page, Store};
 use ekiben_actors::supervisor::{Cancel, CancelAnswer, MeasureLines, Retry, RetryError, SubmitError};
 use ekiben_actors::system::{Builder, System};
 use ekiben_actors::task::{EndpointName, FailureCode, Input, Outcome, Output, State, Task};
-use tokio::sync::Semaphore;
+
+use crate::gate::Gate;
 
 #[path = "system/controls.rs"]
 mod controls;
+#[allow(dead_code, reason = "not every test has a use for every verb")]
+#[path = "support/gate.rs"]
+mod gate;
 #[path = "system/scheduling.rs"]
 mod scheduling;
 
@@ -37,42 +40,6 @@ fn builder() -> Builder {
 
 fn upper() -> Endpoint {
     Endpoint::new(Handler::json(|text: String| async move { Ok::<_, Infallible>(text.to_uppercase()) }))
-}
-
-/// Runs until it is let go; counts how often it was begun.
-#[derive(Clone)]
-struct Gate {
-    open: Arc<Semaphore>,
-    begun: Arc<AtomicUsize>,
-}
-
-impl Gate {
-    fn closed() -> Self {
-        Self { open: Arc::new(Semaphore::new(0)), begun: Arc::default() }
-    }
-
-    fn let_go(&self, runs: usize) {
-        self.open.add_permits(runs);
-    }
-
-    fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        let gate = self.clone();
-        Endpoint::new(Handler::new(move |attempt: Attempt| {
-            let gate = gate.clone();
-            async move {
-                gate.begun.fetch_add(1, Ordering::SeqCst);
-                tokio::select! {
-                    pass = gate.open.acquire() => pass.unwrap().forget(),
-                    () = attempt.cancellation.cancelled() => return Outcome::Canceled,
-                }
-                Outcome::Done(Output::new("text/plain", "done"))
-            }
-        }))
-    }
 }
 
 async fn start(name: &str, endpoint: Endpoint) -> System {

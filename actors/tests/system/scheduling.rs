@@ -28,7 +28,7 @@ impl Stage {
                 let (gate, began) = (gate.clone(), began.clone());
                 async move {
                     began.lock().unwrap().push(attempt.task);
-                    gate.open.acquire().await.unwrap().forget();
+                    gate.opened().await;
                     Outcome::Done(Output::new("text/plain", "done"))
                 }
             }))
